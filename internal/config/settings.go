@@ -1,0 +1,180 @@
+package config
+
+import (
+	"net/netip"
+	"net/url"
+	"time"
+
+	"amlproxy/internal/secret"
+)
+
+// Prefix begins the name of every setting in the environment, but for those
+// whose names others gave (AML_…, AZURE_AUTHORITY_HOST).
+const Prefix = "AMLPROXY_"
+
+// Settings is everything that was set, validated. [Load] alone makes one; it is
+// read-only from then on.
+//
+// The tags are the one table of settings: env and envDefault are what is read,
+// doc is the sentence of the reference, group its chapter. A field of type
+// [secret.Value] may be read from a file as well.
+type Settings struct {
+	Listen            string         `env:"LISTEN" envDefault:":8080" group:"Serving" doc:"Where callers are served, as host:port."`
+	AdminListen       string         `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:9090" doc:"Where the operator is served: metrics and health, as host:port."`
+	PublicURL         URL            `env:"PUBLIC_URL" doc:"The URL callers use: scheme and host, nothing else. Required for login; its scheme decides the cookies' security."`
+	TLSCertFile       string         `env:"TLS_CERT_FILE" doc:"Certificate chain (PEM) to serve TLS with; needs the key."`
+	TLSKeyFile        string         `env:"TLS_KEY_FILE" doc:"Private key (PEM) of the certificate."`
+	CAFile            string         `env:"CA_FILE" doc:"Roots (PEM) to trust besides the system's, for everything the proxy calls."`
+	TrustedProxies    []netip.Prefix `env:"TRUSTED_PROXIES" doc:"Addresses or CIDRs of proxies in front whose X-Forwarded-* are believed."`
+	DrainTimeout      time.Duration  `env:"DRAIN_TIMEOUT" envDefault:"20s" doc:"How long SIGTERM lets requests finish."`
+	ReadHeaderTimeout time.Duration  `env:"READ_HEADER_TIMEOUT" envDefault:"10s" doc:"How long a caller may take to send the header of a request."`
+	IdleTimeout       time.Duration  `env:"IDLE_TIMEOUT" envDefault:"90s" doc:"How long an idle connection of a caller is kept."`
+	MaxHeaderBytes    Size           `env:"MAX_HEADER_BYTES" envDefault:"64KiB" doc:"The largest header of a request."`
+	LogLevel          string         `env:"LOG_LEVEL" envDefault:"info" oneof:"debug,info,warn,error" doc:"What is logged."`
+	LogFormat         string         `env:"LOG_FORMAT" envDefault:"json" oneof:"json,console" doc:"How it is logged: json for programs, console for people."`
+
+	OIDCIssuer       string         `env:"OIDC_ISSUER" group:"Who may call" doc:"The OpenID provider that people sign in at. A route that is not public needs this or BEARER_ISSUERS."`
+	OIDCClientID     string         `env:"OIDC_CLIENT_ID" doc:"The proxy's client at that provider."`
+	OIDCClientSecret secret.Value   `env:"OIDC_CLIENT_SECRET" doc:"Its secret; without one, PKCE alone."`
+	OIDCScopes       []string       `env:"OIDC_SCOPES" envDefault:"openid,profile,email" doc:"Scopes to ask for at login; add offline_access for refresh."`
+	OIDCAudiences    []string       `env:"OIDC_AUDIENCES" doc:"Audiences accepted in bearer tokens of that issuer; the client ID when absent."`
+	OIDCTenants      []string       `env:"OIDC_TENANTS" doc:"Tenants that are let in, for a multi-tenant Entra issuer."`
+	OIDCGroupsClaim  string         `env:"OIDC_GROUPS_CLAIM" envDefault:"groups" doc:"The claim that holds the caller's groups."`
+	OIDCRolesClaim   string         `env:"OIDC_ROLES_CLAIM" envDefault:"roles" doc:"The claim that holds the caller's roles."`
+	CookieSecrets    []secret.Value `env:"COOKIE_SECRET" doc:"Base64, 32 random bytes each, newest first, comma-separated: what sessions are sealed with. Required for login."`
+	SessionIdle      time.Duration  `env:"SESSION_IDLE" envDefault:"1h" doc:"A session unused for this long ends."`
+	SessionMax       time.Duration  `env:"SESSION_MAX" envDefault:"12h" doc:"A session ends after this long, used or not."`
+	SessionRefresh   time.Duration  `env:"SESSION_REFRESH" envDefault:"15m" doc:"Claims older than this are renewed through the refresh token."`
+	ReturnOrigins    []string       `env:"RETURN_ORIGINS" doc:"Other origins that rd may return to after login."`
+
+	WorkspaceConfig string `env:"WORKSPACE_CONFIG" group:"The workspace" doc:"The workspace's config.json; found as the SDK finds it when absent."`
+	SubscriptionID  string `env:"SUBSCRIPTION_ID" doc:"With RESOURCE_GROUP and WORKSPACE_NAME: the workspace, instead of the file."`
+	ResourceGroup   string `env:"RESOURCE_GROUP" doc:"See SUBSCRIPTION_ID."`
+	WorkspaceName   string `env:"WORKSPACE_NAME" doc:"See SUBSCRIPTION_ID."`
+
+	AzureCloud                    string `env:"AZURE_CLOUD" envDefault:"public" oneof:"public,usgovernment,china" doc:"The Azure cloud."`
+	AzureARMURL                   string `env:"AZURE_ARM_URL" doc:"Azure Resource Manager, for a private cloud; by AZURE_CLOUD when absent."`
+	AzureARMAudience              string `env:"AZURE_ARM_AUDIENCE" doc:"The audience of its tokens; by AZURE_CLOUD when absent."`
+	AzureMLScope                  string `env:"AZURE_ML_SCOPE" doc:"The scope of Entra tokens for scoring; by AZURE_CLOUD when absent."`
+	AzureDisableInstanceDiscovery bool   `env:"AZURE_DISABLE_INSTANCE_DISCOVERY" envDefault:"false" doc:"For an authority that Entra does not know."`
+	AzureLogin                    string `env:"AZURE_LOGIN" oneof:"browser,device-code" doc:"The operator signs in, instead of a service principal."`
+	SDKAuthFile                   string `env:"SDK_AUTH_FILE" doc:"The JSON that az ad sp create-for-rbac --sdk-auth printed."`
+
+	ReplayLimit Size   `env:"REPLAY_LIMIT" envDefault:"1MiB" group:"Routes" doc:"The largest body kept for the retry after a rotation."`
+	RoutesFile  string `env:"ROUTES_FILE" doc:"The routes, as YAML."`
+
+	// Identity is who the proxy is towards Azure. It comes from AML_TENANT_ID,
+	// AML_PRINCIPAL_ID and AML_PRINCIPAL_PASS, or from SDKAuthFile; the names are
+	// empty when neither is set, and azidentity's default chain is to be used.
+	Identity Identity
+	// BearerIssuers are further issuers of bearer tokens; OIDCIssuer is not among them.
+	BearerIssuers []BearerIssuer
+	// Routes are at least one.
+	Routes []Route
+	// Warnings say what is accepted and still unwise; they are for the log.
+	Warnings []string
+}
+
+// Login reports whether people can sign in: whether an issuer is set for it.
+func (s *Settings) Login() bool { return s.OIDCIssuer != "" }
+
+// Identity is a service principal. Either the first three are set or none.
+type Identity struct {
+	TenantID      string       `env:"AML_TENANT_ID" doc:"Tenant of the service principal that the proxy is."`
+	ClientID      string       `env:"AML_PRINCIPAL_ID" doc:"Its client ID."`
+	ClientSecret  secret.Value `env:"AML_PRINCIPAL_PASS" doc:"Its secret."`
+	AuthorityHost string       `env:"AZURE_AUTHORITY_HOST" doc:"The Entra authority, https; by AMLPROXY_AZURE_CLOUD when absent."`
+}
+
+// IsZero reports whether no service principal was set.
+func (i Identity) IsZero() bool { return i.ClientID == "" }
+
+// A BearerIssuer is one of BEARER_ISSUERS_n.
+type BearerIssuer struct {
+	URL         string   `env:"URL" doc:"An issuer of bearer tokens."`
+	Audiences   []string `env:"AUDIENCES" doc:"Audiences accepted from it; required."`
+	Tenants     []string `env:"TENANTS" doc:"Tenants that are let in, for a multi-tenant Entra issuer."`
+	GroupsClaim string   `env:"GROUPS_CLAIM" envDefault:"groups" doc:"The claim that holds the caller's groups."`
+	RolesClaim  string   `env:"ROLES_CLAIM" envDefault:"roles" doc:"The claim that holds the caller's roles."`
+}
+
+// A URL is an absolute http or https URL without user information. The embedded
+// pointer is nil when the setting is absent.
+type URL struct{ *url.URL }
+
+// A Size is a number of bytes. It is written as a number alone or with B, KB,
+// MB, GB (powers of 1000), KiB, MiB or GiB (powers of 1024).
+type Size int64
+
+// How a route authenticates at its endpoint.
+const (
+	AuthAuto  = "auto"  // asks the workspace
+	AuthNone  = "none"  // not at all
+	AuthKey   = "key"   // a key: the workspace's, or the one given
+	AuthToken = "token" // a token that the workspace issues
+	AuthEntra = "entra" // an Entra token
+)
+
+// A Route is one served model. Exactly one of Service, Endpoint, Serverless and
+// URL is set.
+type Route struct {
+	Name string // [a-z0-9-], unique
+	Path string // canonical; no other route's
+	// Where the route was written, for messages: a file, line and column or the
+	// name of its first setting.
+	Where string
+
+	Service    string
+	Endpoint   string
+	Deployment string // of Endpoint, "" for its traffic split
+	Serverless string
+	URL        *url.URL
+
+	Auth         string       // one of the Auth constants
+	Key          secret.Value // with URL and AuthKey alone
+	SecondaryKey secret.Value // optional
+
+	Public bool    // anyone at all; Access is nil
+	Access *Access // nil: anyone signed in
+
+	Methods         []string // never empty
+	Paths           []string // segments below Path; ["*"] for all; never empty
+	CORS            *CORS    // nil: none
+	RateLimit       *RateLimit
+	MaxConcurrent   int           // 0: no limit
+	MaxBody         int64         // bytes, above 0
+	Timeout         time.Duration // above 0
+	IdentityHeaders []string      // of "user", "email", "groups"
+}
+
+// NeedsWorkspace reports whether the route names something in the workspace,
+// so that the workspace must be known.
+func (r *Route) NeedsWorkspace() bool { return r.URL == nil }
+
+// Access says who of those signed in may call: whoever meets any one rule of
+// Any (or anyone, when Any has none), every rule of All, and no rule of None. At
+// least one of the three has a rule.
+type Access struct {
+	Any, All, None Rules
+}
+
+// Rules are values to look for in an identity. A rule is one kind with its
+// values, and any one of the values meets it; each name in Claims is a rule.
+type Rules struct {
+	Groups, Roles, Scopes, Emails, Domains, Subjects, Clients []string
+	Claims                                                    map[string][]string
+}
+
+// CORS says which pages may call from a browser.
+type CORS struct {
+	Origins     []string // scheme://host[:port], as browsers write it
+	Credentials bool     // with cookies; all origins are of the proxy's own site
+}
+
+// RateLimit is a token bucket per caller.
+type RateLimit struct {
+	Requests int
+	Per      time.Duration
+	Burst    int    // at least 1
+	By       string // "user", "client", "ip" or "route"
+}
