@@ -1,0 +1,153 @@
+package proxy
+
+import (
+	"net/http"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"amlproxy/authn"
+)
+
+// A Config says what a [Proxy] serves and whom it asks who is calling.
+type Config struct {
+	// Routes are the models. Their order means nothing: the longest path wins.
+	Routes []Route
+
+	// Authenticator says who is calling. It may be nil only if every route is public.
+	Authenticator authn.Authenticator
+	// Login signs people in. Without one (nil), nobody is redirected: a caller
+	// without a credential gets 401, and /oauth2/start and its kin do not exist.
+	Login Login
+	// Issuers are the authorization servers named in the metadata of RFC 9728.
+	Issuers []string
+
+	// PublicURL is the URL that callers use: scheme and host, no path. Required
+	// with Login. It goes before anything a request says about itself.
+	PublicURL *url.URL
+	// TrustedProxies are the peers whose X-Forwarded-* fields are believed. None
+	// are by default.
+	TrustedProxies []netip.Prefix
+
+	// Record is given one Record a request, after its last byte, on the request's
+	// own goroutine. Required: a proxy that nobody watches is not started.
+	Record func(Record)
+	// Ready says whether /readyz should answer 200; nil means always.
+	Ready func() Readiness
+}
+
+// Login signs people in and out; *authn.Login is one. Its methods write the
+// whole answer when they succeed; when they fail they have written nothing, and
+// return an error that wraps one of authn's four kinds. Each is safe for
+// concurrent use.
+type Login interface {
+	// Start sends the browser to the provider; the query's rd says where to
+	// return. The Login decides whether rd may be returned to.
+	Start(w http.ResponseWriter, r *http.Request) error
+	// Callback takes the provider's answer, by GET or by POST (form_post).
+	Callback(w http.ResponseWriter, r *http.Request) error
+	// SignOut ends the session here and at the provider.
+	SignOut(w http.ResponseWriter, r *http.Request) error
+}
+
+// A Route is one model: where it is served, who may call it, within which
+// limits, and through which Transport. It is read once, by [New].
+type Route struct {
+	Name string // for people, logs and /oauth2/auth?route=; unique
+	Path string // "/models/" + Name when empty; unique
+
+	// Public lets anyone call, and then Access must be nil. No credential is
+	// looked at on a public route, good or bad, so it does not need the provider.
+	Public bool
+	// Access is who may call; nil means anyone signed in.
+	Access *Access
+
+	Methods []string // nil: GET and POST. "*" is not a method.
+	Paths   []string // what may be called below Path; nil: score and swagger.json; {"*"}: anything
+
+	CORS      *CORS
+	RateLimit *RateLimit
+
+	MaxConcurrent int           // requests at the same time; 0: no limit
+	MaxBody       int64         // bytes of a request's body; 0: 64 MiB
+	Timeout       time.Duration // until the answer begins; 0: 180 s
+	IdleTimeout   time.Duration // then between two bytes of it; 0: 5 min
+
+	// IdentityHeaders are what the model is told about the caller: user, email,
+	// groups become X-Forwarded-User, -Email, -Groups.
+	IdentityHeaders []string
+
+	// Transport sends the request, with the credential of its own choice. The
+	// request's URL path is only what lies below Path (see [upstream.Transport]).
+	// Required.
+	Transport http.RoundTripper
+}
+
+// Access is a rule on an identity. It lets in who matches any value of Any (when
+// it has one), every value of All, and no value of None. A rule without a single
+// value, and a list that is empty but not nil, are refused by [New]: they would
+// read as "nobody" to some and as "everybody" to others.
+type Access struct {
+	Any  Rules
+	All  Rules
+	None Rules
+}
+
+// Rules are values to look for in an identity. A nil list asks for nothing.
+type Rules struct {
+	Groups []string
+	Roles  []string
+	Scopes []string // of bearer tokens; a session has none
+	// Emails are compared exactly, save that the domain's case does not matter,
+	// and only with an address that the provider vouches for.
+	Emails   []string
+	Domains  []string // of such an address: what follows its only @, whole
+	Subjects []string
+	Clients  []string
+	Claims   map[string][]string
+}
+
+// CORS says which pages of other origins may read a route's answers.
+type CORS struct {
+	// Origins are compared exactly, as browsers write them: scheme://host[:port]
+	// in lower case. "*" alone means every origin, and excludes Credentials.
+	Origins []string
+	// Credentials lets those pages send the session cookie. Cookies are
+	// SameSite=Lax, so this is for origins of the same site.
+	Credentials bool
+}
+
+// A RateLimit is a token bucket for each caller.
+type RateLimit struct {
+	Requests int           // that may come
+	Per      time.Duration // in this time, on average
+	Burst    int           // at once; 0: Requests
+	By       LimitBy       // ByUser when empty
+}
+
+// LimitBy is who shares a bucket of a RateLimit.
+type LimitBy string
+
+// Who shares a bucket. On a public route, where nobody is known, ByUser and
+// ByClient mean ByAddress.
+const (
+	ByUser    LimitBy = "user"
+	ByClient  LimitBy = "client"
+	ByRoute   LimitBy = "route"
+	ByAddress LimitBy = "address" // IPv6: the /64
+)
+
+// Readiness is the body of /readyz. Anybody may read it: it says what a caller
+// can know, and leaves causes to the log.
+type Readiness struct {
+	Ready  bool           `json:"ready"` // false: 503
+	Reason string         `json:"reason,omitempty"`
+	Routes []RouteReading `json:"routes,omitempty"`
+}
+
+// A RouteReading says how one route stands: "ready", "degraded" or "missing".
+type RouteReading struct {
+	Name   string `json:"name"`
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
+}

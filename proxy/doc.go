@@ -1,0 +1,2 @@
+// Package proxy is what a caller meets.
+package proxy
