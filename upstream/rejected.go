@@ -1,0 +1,105 @@
+package upstream
+
+import (
+	"context"
+	"time"
+)
+
+// Rejected implements [Backend]. What is new is preferred over what is held:
+//
+//   - another 401 already brought another generation: that one;
+//   - a fetch, for which at most two seconds are waited: what it changed;
+//   - the fetch failed, takes longer, is not allowed now or brought nothing new:
+//     the other key of the pair, so that one retry survives the regeneration of
+//     either key and of both.
+//
+// Fetches that a 401 causes take from a bucket, 5 at once and then one in ten
+// seconds, and pause once a replacement was itself refused: rapid rotations are
+// survived, and a model that answers 401 by itself cannot drain the workspace's
+// rate limit.
+func (c *Cache) Rejected(ctx context.Context, t Target) (Target, error) {
+	if t.replacement {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.refused()
+		return Target{}, ErrNoReplacement
+	}
+	wait, cancel := context.WithTimeout(ctx, rejectedWait)
+	defer cancel()
+	for asked := false; ; {
+		next, f := c.replace(t, asked)
+		if f == nil {
+			return next.insteadOf(t)
+		}
+		if f.wait(wait) != nil {
+			break
+		}
+		asked = asked || f.anew
+	}
+	if ctx.Err() != nil {
+		return Target{}, context.Cause(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.otherKey(t).insteadOf(t)
+}
+
+// replace returns the target to use instead of t, or the flight to wait for
+// before asking again. asked says that the caller has waited for a flight that
+// asked everything anew: whoever was rejected together asks once together.
+func (c *Cache) replace(t Target, asked bool) (Target, *flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.current.Load().generation() != t.Generation:
+		return c.current.Load().target, nil
+	case c.flight != nil:
+		return Target{}, c.flight
+	case asked || !c.mayFetch():
+		return c.otherKey(t), nil
+	}
+	return Target{}, c.fetch(CauseRejected)
+}
+
+// mayFetch takes from the bucket, if no pause is on. mu is held.
+func (c *Cache) mayFetch() bool {
+	now := time.Now()
+	return !c.closed && !now.Before(c.notAgain) && !now.Before(c.notBefore) && c.rejected.AllowN(now, 1)
+}
+
+// otherKey puts the other key of the pair in use, unless t has been replaced in
+// the meantime, and returns what is in use now. mu is held.
+func (c *Cache) otherKey(t Target) Target {
+	s := c.current.Load()
+	if s.generation() != t.Generation {
+		return s.target
+	}
+	if s.other.IsZero() || s.other.Equal(t.Credential) {
+		c.refused()
+		return s.target
+	}
+	s = s.swapped()
+	c.current.Store(s)
+	return s.target
+}
+
+// refused notes that there was nothing that the endpoint would take. The pause
+// before the next fetch doubles, once per pause however many requests it met. mu
+// is held.
+func (c *Cache) refused() {
+	now := time.Now()
+	if now.Before(c.notAgain) {
+		return
+	}
+	c.refusals++
+	c.notAgain = now.Add(doubled(firstPause, c.refusals, refusedCap))
+}
+
+// insteadOf marks t as the replacement of rejected, if it is one.
+func (t Target) insteadOf(rejected Target) (Target, error) {
+	if t.Generation == rejected.Generation {
+		return Target{}, ErrNoReplacement
+	}
+	t.replacement = true
+	return t, nil
+}

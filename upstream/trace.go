@@ -1,0 +1,25 @@
+package upstream
+
+import "context"
+
+// A Trace is filled by [Transport] while it sends a request, for the record that
+// is kept of it. Read it after RoundTrip has returned.
+type Trace struct {
+	Sends   int  // how many times the request was sent: 0, 1 or 2
+	Kind    Kind // of the credential it was last sent with
+	Retried bool // whether a 401 led to a second send
+}
+
+type traceKey struct{}
+
+// WithTrace returns a context that makes Transport fill t.
+func WithTrace(ctx context.Context, t *Trace) context.Context {
+	return context.WithValue(ctx, traceKey{}, t)
+}
+
+func traceOf(ctx context.Context) *Trace {
+	if t, ok := ctx.Value(traceKey{}).(*Trace); ok {
+		return t
+	}
+	return &Trace{}
+}

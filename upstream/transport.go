@@ -1,0 +1,177 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// A Transport is an [http.RoundTripper] that sends a request to a [Backend]'s
+// target with its credential and, if the endpoint answers 401, once more with
+// another. It is safe for concurrent use.
+//
+// Of the request's URL it reads what lies below the route. "", "/" and "/score"
+// mean the scoring address, "/swagger.json" the endpoint's description, and
+// anything else is appended, byte for byte, to the folder of the scoring
+// address. The query is kept.
+//
+// Errors wrap [ErrNoCredential], [ErrRejected], [ErrNotReplayable],
+// [ErrRequestBody], the context's cause, or are Base's.
+type Transport struct {
+	Backend Backend
+	// Base sends the requests. Nil means http.DefaultTransport. It should have an
+	// ExpectContinueTimeout, or a large body is on its way before the endpoint has
+	// looked at the credential.
+	Base http.RoundTripper
+	// ReplayLimit is the size in bytes up to which a body is kept for a second
+	// send. 0 keeps none.
+	ReplayLimit int64
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, trace := req.Context(), traceOf(req.Context())
+	body, err := hold(req, t.ReplayLimit)
+	if err != nil {
+		return nil, err
+	}
+	defer body.release()
+
+	target, err := t.Backend.Target(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := t.send(req, target, body, trace)
+	if err != nil {
+		return nil, t.failed(ctx, target, body, err)
+	}
+	if resp.StatusCode != http.StatusUnauthorized {
+		return resp, nil
+	}
+	discard(resp)
+
+	next, err := t.Backend.Rejected(ctx, target)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, ErrNoReplacement):
+		return nil, fmt.Errorf("%w: %w", ErrRejected, err)
+	case err != nil:
+		return nil, err
+	case !body.replayable():
+		return nil, ErrNotReplayable
+	}
+	trace.Retried = true
+	resp, err = t.send(req, next, body, trace)
+	if err != nil {
+		return nil, t.failed(ctx, next, body, err)
+	}
+	if resp.StatusCode == http.StatusUnauthorized {
+		discard(resp)
+		// Only noted: the Backend replaces no replacement.
+		_, _ = t.Backend.Rejected(ctx, next)
+		return nil, ErrRejected
+	}
+	return resp, nil
+}
+
+// send sends req to target once.
+func (t *Transport) send(req *http.Request, target Target, body *body, trace *Trace) (*http.Response, error) {
+	address, err := target.address(req.URL)
+	if err != nil {
+		return nil, err
+	}
+	out := req.WithContext(req.Context()) // a shallow copy
+	out.URL, out.Host = address, address.Host
+	out.Header = maps.Clone(req.Header)
+	if out.Header == nil {
+		out.Header = make(http.Header)
+	}
+	setHeader(out.Header, "Authorization", target.authorization())
+	setHeader(out.Header, "Azureml-Model-Deployment", target.Deployment)
+	body.attach(out)
+
+	trace.Sends++
+	trace.Kind = target.Kind
+	base := t.Base
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return base.RoundTrip(out)
+}
+
+// failed explains why no answer came. An endpoint may refuse a credential by
+// closing the connection on a large body, without an answer that could be read:
+// such a failure is looked into like a 401, or it could repeat for ever.
+func (t *Transport) failed(ctx context.Context, target Target, body *body, err error) error {
+	switch {
+	case body.sourceErr() != nil:
+		return fmt.Errorf("%w: %w", ErrRequestBody, body.sourceErr())
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case target.Kind == None || body.replayable() || errors.Is(err, ErrNotReplayable):
+		return err
+	}
+	if _, rejected := t.Backend.Rejected(ctx, target); rejected != nil {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrNotReplayable, err)
+}
+
+// authorization returns the header's value, empty for none.
+func (t Target) authorization() string {
+	if t.Kind == None {
+		return ""
+	}
+	return "Bearer " + t.Credential.Reveal()
+}
+
+// setHeader sets a header of ours or, when value is empty, makes sure that none
+// is sent. The key is in canonical form.
+func setHeader(h http.Header, key, value string) {
+	if value == "" {
+		delete(h, key)
+		return
+	}
+	h[key] = []string{value}
+}
+
+// address returns where a request for rest, the URL below the route, goes.
+func (t Target) address(rest *url.URL) (*url.URL, error) {
+	var u url.URL
+	switch path := rest.EscapedPath(); {
+	case path == "" || path == "/" || path == "/score":
+		u = *t.Scoring
+	case path == "/swagger.json" && t.Description != nil && sameOrigin(t.Description, t.Scoring):
+		u = *t.Description
+	default:
+		full := folder(t.Scoring) + strings.TrimPrefix(path, "/")
+		decoded, err := url.PathUnescape(full)
+		if err != nil {
+			return nil, fmt.Errorf("path below the route: %w", err)
+		}
+		u = *t.Scoring
+		u.Path, u.RawPath = decoded, full
+	}
+	u.RawQuery, u.ForceQuery = rest.RawQuery, rest.ForceQuery
+	return &u, nil
+}
+
+// folder returns the path of u up to and with its last slash.
+func folder(u *url.URL) string {
+	path := u.EscapedPath()
+	return path[:strings.LastIndexByte(path, '/')+1]
+}
+
+func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
+
+// discard gives a connection back for reuse, if little is left to read on it.
+func discard(resp *http.Response) {
+	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
+	_ = resp.Body.Close()
+}
