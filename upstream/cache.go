@@ -86,9 +86,9 @@ type Event struct {
 	Err      error
 }
 
-// Cached returns a Cache over source and starts its first fetch, for which
-// nobody has to wait. observe, which may be nil, is told of every fetch; it must
-// not block. Close ends what the Cache started.
+// Cached returns a Cache over source. It does nothing until it is warmed or
+// asked. observe, which may be nil, is told of every fetch; it must not block.
+// Close ends what the Cache started.
 func Cached(source Source, observe func(Event)) *Cache {
 	if observe == nil {
 		observe = func(Event) {}
@@ -99,10 +99,16 @@ func Cached(source Source, observe func(Event)) *Cache {
 		rejected: rate.NewLimiter(rate.Every(rejectedEvery), rejectedBurst),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// Warm starts the first fetch, so that the first request need not wait for it.
+func (c *Cache) Warm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.fetch(CauseStart)
-	return c
+	if c.current.Load() == nil && c.flight == nil {
+		c.fetch(CauseStart)
+	}
 }
 
 // Close stops renewals, cancels a fetch under way and waits for it. Target goes

@@ -77,6 +77,7 @@ func start(t *testing.T, w *workspace, test func(t *testing.T, c *upstream.Cache
 	synctest.Test(t, func(t *testing.T) {
 		c := upstream.Cached(w, nil)
 		defer c.Close()
+		c.Warm()
 		test(t, c)
 	})
 }
@@ -99,6 +100,7 @@ func TestATokenIsRenewedBeforeAnyoneWaits(t *testing.T) {
 		w.lease = token("t1", time.Hour, 2*time.Hour)
 		c := upstream.Cached(w, nil)
 		defer c.Close()
+		c.Warm()
 		want(t, c, "t1")
 		w.set(func(w *workspace) { w.lease = token("t2", 2*time.Hour, 3*time.Hour) })
 		for range 61 {
@@ -123,6 +125,7 @@ func TestAHeldCredentialIsUsedUntilItExpires(t *testing.T) {
 		w := &workspace{lease: token("t1", time.Hour, 2*time.Hour)}
 		c := upstream.Cached(w, nil)
 		defer c.Close()
+		c.Warm()
 		want(t, c, "t1")
 		w.set(func(w *workspace) { w.err = errors.New("region down") })
 		for range 119 {
@@ -149,6 +152,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		w := &workspace{err: &upstream.RetryAfterError{After: 7 * time.Second, Err: errors.New("429")}}
 		c := upstream.Cached(w, nil)
 		defer c.Close()
+		c.Warm()
 		time.Sleep(6999 * time.Millisecond)
 		for range 100 {
 			if _, err := c.Target(t.Context()); !errors.Is(err, upstream.ErrNoCredential) {
@@ -231,6 +235,7 @@ func TestRegeneratingTheKeyThatIsNotInUseChangesNothing(t *testing.T) {
 		w := &workspace{lease: lease}
 		c := upstream.Cached(w, nil)
 		defer c.Close()
+		c.Warm()
 		before := want(t, c, "p")
 		lease.Secondary, lease.Refresh = secret.New("s2"), lease.Refresh.Add(time.Hour)
 		w.set(func(w *workspace) { w.lease = lease })
