@@ -1,0 +1,40 @@
+package train
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// DataDir is the folder with scikit-learn's data. AMLPROXY_SKLEARN_DATA names
+// it, and then it must be there: `make test` sets it, so that there no test
+// that needs the data is left out. Otherwise it is where `make deps` puts it.
+func DataDir(t *testing.T) string {
+	t.Helper()
+	dir := os.Getenv("AMLPROXY_SKLEARN_DATA")
+	if dir != "" {
+		return dir
+	}
+	dir = filepath.Join("..", "..", "..", "..", ".cache", "sklearn-data")
+	if _, err := os.Stat(filepath.Join(dir, "VERSION")); err != nil {
+		t.Skip("scikit-learn's data are not here; `make deps` fetches them")
+	}
+	return dir
+}
+
+// Scaled returns the rows of the diabetes data as training sees them.
+func Scaled(t *testing.T) [][]float64 {
+	t.Helper()
+	d, err := loadDiabetes(DataDir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := make([][]float64, len(d.rows))
+	for i, row := range d.rows {
+		rows[i] = row
+	}
+	return rows
+}
+
+// Solve is the solver behind the ridge regression.
+var Solve = solve
