@@ -55,6 +55,7 @@ type grant struct {
 	audience []string
 	session  string // sid
 	authTime time.Time
+	service  bool // the client's own: subject is its ID
 	revoked  bool // guarded by the store
 }
 

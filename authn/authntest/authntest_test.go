@@ -1,0 +1,126 @@
+package authntest_test
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"go.uber.org/goleak"
+	"golang.org/x/oauth2"
+
+	"amlproxy/authn/authntest"
+)
+
+// op logs every refusal to the default logger.
+func TestMain(m *testing.M) {
+	slog.SetDefault(slog.New(slog.DiscardHandler))
+	goleak.VerifyTestMain(m)
+}
+
+const audience = "api://models"
+
+// A party is a relying party with a provider and a browser: x/oauth2 and go-oidc,
+// as package authn uses them.
+type party struct {
+	provider *authntest.Provider
+	oauth2   *oauth2.Config
+	verifier *oidc.IDTokenVerifier
+	browser  *http.Client
+	// callbacks are the requests that the browser made to the redirect URI.
+	callbacks chan url.Values
+}
+
+func newParty(t *testing.T, change ...func(*authntest.Options)) *party {
+	t.Helper()
+	p := &party{callbacks: make(chan url.Values, 10)}
+	callback := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/callback" && r.ParseForm() == nil {
+			p.callbacks <- r.Form
+		}
+	}))
+	t.Cleanup(callback.Close)
+	o := authntest.Options{
+		Users: []authntest.User{
+			{Name: "alice", Password: "wonderland", FullName: "Alice Liddell", Email: "alice@example.com", EmailVerified: true, Groups: []string{"ml-users", "ml-admins"}, Roles: []string{"Reader"}},
+			{Name: "eve", Password: "apple"},
+		},
+		Clients: []authntest.Client{
+			{ID: "web", Secret: "s3cret", RedirectURIs: []string{callback.URL + "/callback"}, PostLogoutURIs: []string{callback.URL + "/bye"}},
+			{ID: "other", Secret: "t0p", RedirectURIs: []string{callback.URL + "/callback"}},
+			{ID: "app", RedirectURIs: []string{callback.URL + "/callback"}},
+			{ID: "batch-job", Secret: "hunter2", ServiceAccount: true, Groups: []string{"ml-users"}, Scopes: []string{"score", "describe"}},
+		},
+		Audiences: []string{audience},
+	}
+	for _, c := range change {
+		c(&o)
+	}
+	var err error
+	if p.provider, err = authntest.Start(o); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.provider.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	p.browser = newBrowser(t)
+	found, err := oidc.NewProvider(p.context(t), p.provider.Issuer())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.verifier = found.Verifier(&oidc.Config{ClientID: "web"})
+	p.oauth2 = &oauth2.Config{
+		ClientID: "web", ClientSecret: "s3cret", Endpoint: found.Endpoint(),
+		RedirectURL: callback.URL + "/callback", Scopes: []string{"openid", "profile", "email"},
+	}
+	return p
+}
+
+func newBrowser(t *testing.T) *http.Client {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Jar: jar, Transport: transport}
+}
+
+func (p *party) context(t *testing.T) context.Context {
+	return oidc.ClientContext(t.Context(), p.browser)
+}
+
+// signIn takes the browser through a login and returns the authorization response.
+func (p *party) signIn(t *testing.T, options ...oauth2.AuthCodeOption) url.Values {
+	t.Helper()
+	r, err := authntest.SignIn(p.browser, p.oauth2.AuthCodeURL("the-state", options...), "alice", "wonderland")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := body(t, r)
+	select {
+	case response := <-p.callbacks:
+		return response
+	default:
+		t.Fatalf("no authorization response, but %s: %s", r.Status, text)
+		return nil
+	}
+}
+
+func body(t *testing.T, r *http.Response) string {
+	t.Helper()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Body.Close()
+	return string(b)
+}
