@@ -1,31 +1,257 @@
 package authn
 
 import (
+	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	lru "github.com/hashicorp/golang-lru/v2"
+)
+
+const (
+	maxToken      = 16 << 10
+	rememberFor   = 5 * time.Minute
+	maxRemembered = 4096
 )
 
 // BearerConfig is what NewBearer needs.
 type BearerConfig struct {
-	// Issuers are those whose access tokens are accepted; at least one.
+	// Issuers are those whose access tokens are accepted; at least one, each with
+	// at least one audience.
 	Issuers []Issuer
 	// ClientID is the client of the login, if there is one. ID tokens are made
 	// out to it, so a token with this audience must show that it is an access token.
 	ClientID string
-	// Client makes every outgoing call; nil means a plain one. Its redirect
-	// policy, cookie jar and timeout are not used.
+	// Client makes every outgoing call with its Transport; nil means the default
+	// one. Its redirect policy, cookie jar and timeout are not used.
 	Client *http.Client
 	// Claims names further claims to keep in Identity.Claims.
 	Claims []string
 }
 
-// Bearer is the Authenticator of access tokens in the Authorization field.
-type Bearer struct{}
+// Bearer is the Authenticator of access tokens in the Authorization field (RFC
+// 6750 section 2.1): JWTs signed by one of its issuers (RFC 9068, or as Entra
+// and others made them before it).
+//
+// A field of another scheme (Basic, say) is not a credential of this kind and
+// counts as none: the answer to it is the same challenge that names Bearer.
+type Bearer struct {
+	providers  []*provider
+	clientID   string
+	claims     []string
+	remembered *lru.Cache[[sha256.Size]byte, verified]
+}
 
-// NewBearer returns a Bearer for the issuers of cfg.
-func NewBearer(cfg BearerConfig) (*Bearer, error) { return nil, errors.New("not yet") }
+// verified is what is remembered of a token. It holds while the key set that
+// vouched for it is the current one.
+type verified struct {
+	identity *Identity
+	until    time.Time
+	provider *provider
+	keys     *held[[]jose.JSONWebKey]
+}
 
-// Authenticate implements Authenticator.
+// NewBearer returns a Bearer. It does not touch the network. An issuer without
+// an audience is an error: tokens for every other API would be accepted.
+func NewBearer(cfg BearerConfig) (*Bearer, error) {
+	if len(cfg.Issuers) == 0 {
+		return nil, errors.New("bearer tokens need an issuer")
+	}
+	remembered, err := lru.New[[sha256.Size]byte, verified](maxRemembered)
+	if err != nil {
+		return nil, err
+	}
+	b := &Bearer{clientID: cfg.ClientID, claims: slices.Clone(cfg.Claims), remembered: remembered}
+	client := outgoing(cfg.Client)
+	for _, issuer := range cfg.Issuers {
+		if len(issuer.Audiences) == 0 {
+			return nil, fmt.Errorf("issuer %q needs an audience", issuer.URL)
+		}
+		if slices.ContainsFunc(b.providers, func(p *provider) bool { return p.URL == issuer.URL }) {
+			return nil, fmt.Errorf("issuer %q is listed twice", issuer.URL)
+		}
+		p, err := newProvider(issuer, client)
+		if err != nil {
+			return nil, err
+		}
+		b.providers = append(b.providers, p)
+	}
+	return b, nil
+}
+
+// Authenticate implements Authenticator. Its failures have Error.Bearer set.
 func (b *Bearer) Authenticate(_ http.Header, r *http.Request) (*Identity, error) {
-	return nil, &Error{Kind: ErrNone}
+	token, err := bearerToken(r.Header["Authorization"])
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(token))
+	if v, ok := b.remembered.Get(sum); ok && v.holds(r.Context()) {
+		return v.identity.clone(), nil
+	}
+	v, err := b.verify(r.Context(), token)
+	if err != nil {
+		return nil, asBearer(err)
+	}
+	b.remembered.Add(sum, *v)
+	return v.identity.clone(), nil
+}
+
+func (v verified) holds(ctx context.Context) bool {
+	if !time.Now().Before(v.until) {
+		return false
+	}
+	keys, err := v.provider.keys.get(ctx) // also what has them fetched anew in time
+	return err == nil && keys == v.keys
+}
+
+func asBearer(err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		e.Bearer = true
+	}
+	return err
+}
+
+// bearerToken takes the token from the values of the Authorization field. Two
+// fields are refused: what stands before or behind us might read the other one.
+func bearerToken(fields []string) (string, error) {
+	if len(fields) == 0 {
+		return "", &Error{Kind: ErrNone}
+	}
+	malformed := func(detail string) error {
+		return &Error{Kind: ErrInvalid, Malformed: true, Bearer: true, Detail: detail}
+	}
+	if len(fields) > 1 {
+		return "", malformed("more than one Authorization field")
+	}
+	scheme, token, _ := strings.Cut(fields[0], " ")
+	if !isScheme(scheme) {
+		return "", malformed("the Authorization field names no scheme")
+	}
+	if !strings.EqualFold(scheme, "Bearer") { // RFC 9110 section 11.1
+		return "", &Error{Kind: ErrNone}
+	}
+	token = strings.Trim(token, " ")
+	if !isToken68(token) {
+		return "", malformed("the Authorization field holds no bearer token")
+	}
+	return token, nil
+}
+
+// isScheme reports whether s is a token as RFC 9110 section 5.6.2 has it.
+func isScheme(s string) bool {
+	return s != "" && strings.IndexFunc(s, func(r rune) bool {
+		return r <= ' ' || r > '~' || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	}) < 0
+}
+
+// isToken68 reports whether s has the form of RFC 6750's b64token.
+func isToken68(s string) bool {
+	body := strings.TrimRight(s, "=")
+	return body != "" && strings.IndexFunc(body, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~+/", r))
+	}) < 0
+}
+
+// verify is the whole judgement of a token, in order. Claims that are read
+// before the signature is checked only choose whose keys to check it with.
+func (b *Bearer) verify(ctx context.Context, raw string) (*verified, error) {
+	t, err := parseJWT(raw, maxToken)
+	if err != nil {
+		return nil, err
+	}
+	iss, tid := t.claims.text("iss"), t.claims.text("tid")
+	at := slices.IndexFunc(b.providers, func(p *provider) bool { return p.names(iss, tid) })
+	if at < 0 {
+		return nil, invalid("the issuer %q is not one of this proxy's", clip(iss, 200))
+	}
+	p := b.providers[at]
+	keys, err := p.verify(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.isAccessToken(t); err != nil {
+		return nil, err
+	}
+	if err := isFor(t, p.Audiences); err != nil {
+		return nil, err
+	}
+	expires, err := t.inTime(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if _, err := t.subject(); err != nil {
+		return nil, err
+	}
+	if !p.admits(tid) {
+		return nil, forbidden("the tenant %q is not let in", clip(tid, 100))
+	}
+	id := p.identify(t.claims, b.claims)
+	id.Method, id.Expires = ByBearer, expires
+	return &verified{id, earlier(expires, time.Now().Add(rememberFor)), p, keys}, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+func isFor(t *jwt, expected []string) error {
+	aud, err := t.claims.audience()
+	if err != nil {
+		return caused(invalid("the token has no audience"), err)
+	}
+	if slices.ContainsFunc(aud, func(a string) bool { return slices.Contains(expected, a) }) {
+		return nil
+	}
+	return invalid("the audience is %s, this proxy expects %s", quoted(aud), quoted(expected))
+}
+
+func quoted(list []string) string {
+	return clip(`"`+strings.Join(list, `" or "`)+`"`, 300)
+}
+
+// isAccessToken refuses tokens of other kinds that the same issuer signs. An ID
+// token says that somebody signed in to a client; whoever holds that client's
+// ID token must not be able to call models with it.
+func (b *Bearer) isAccessToken(t *jwt) error {
+	const advice = "this is an ID token; send an access token"
+	switch t.typ {
+	case "at+jwt": // RFC 9068 section 2.1: it says so itself
+		return nil
+	case "", "jwt":
+	default:
+		return invalid("a token of type %q is not an access token", clip(t.typ, 50))
+	}
+	for _, name := range []string{"nonce", "at_hash", "c_hash"} {
+		if t.claims.has(name) {
+			return invalid(advice)
+		}
+	}
+	switch kind := t.claims.text("typ"); strings.ToLower(kind) { // Keycloak says it here
+	case "", "bearer", "jwt", "at+jwt":
+	default:
+		return invalid("a token of type %q is not an access token", clip(kind, 50))
+	}
+	if b.clientID == "" || !slices.Contains(t.claims.texts("aud"), b.clientID) {
+		return nil
+	}
+	for _, name := range []string{"scp", "scope", "client_id", "appid", "azpacr", "appidacr", "idtyp"} {
+		if t.claims.has(name) {
+			return nil
+		}
+	}
+	if t.claims.text("typ") != "" {
+		return nil
+	}
+	return invalid(advice)
 }

@@ -1,20 +1,27 @@
 package authn
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
 
 	"amlproxy/internal/secret"
 )
 
 // LoginConfig is what NewLogin needs.
 type LoginConfig struct {
-	Issuer       Issuer
+	Issuer       Issuer // its Audiences are not used: an ID token is for ClientID
 	ClientID     string
 	ClientSecret secret.Value // without one, PKCE alone proves who redeems the code
-	Scopes       []string
-	PublicURL    *url.URL // where browsers reach the proxy; no path
+	Scopes       []string     // "openid" is added if it is missing
+	PublicURL    *url.URL     // where browsers reach the proxy: scheme and host, no path
 	// ReturnOrigins are other origins (scheme://host[:port]) that rd may name.
 	ReturnOrigins []string
 	Sessions      *Sessions
@@ -29,27 +36,175 @@ type LoginConfig struct {
 }
 
 // Login is the OpenID Connect code flow that ends in a session.
-type Login struct{}
+//
+// Its methods either write the whole answer and return nil, or write no answer
+// and return an *Error for the caller to answer with. Callback may have added to
+// w.Header() the removal of a state cookie that is used up.
+type Login struct {
+	provider      *provider
+	client        *http.Client
+	oauth         oauth2.Config // without endpoint
+	origin        string
+	returnOrigins []string
+	sessions      *Sessions
+	flows         flows
+	keepGroups    func(string) bool
+	claims        []string
+	formPost      bool
+}
 
 // NewLogin returns a Login. It does not touch the network: the provider may be down.
-func NewLogin(cfg LoginConfig) (*Login, error) { return nil, errors.New("not yet") }
+func NewLogin(cfg LoginConfig) (*Login, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	client := outgoing(cfg.Client)
+	provider, err := newProvider(cfg.Issuer, client)
+	if err != nil {
+		return nil, err
+	}
+	sealer, err := newSealer(cfg.Sessions.secrets, "state")
+	if err != nil {
+		return nil, err
+	}
+	l := &Login{
+		provider: provider, client: client,
+		origin:        cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host,
+		returnOrigins: slices.Clone(cfg.ReturnOrigins),
+		sessions:      cfg.Sessions,
+		flows:         flows{cookies: cfg.Sessions.cookies, sealer: sealer, site: http.SameSiteLaxMode},
+		keepGroups:    cfg.KeepGroups,
+		claims:        slices.Clone(cfg.Claims),
+		formPost:      cfg.FormPost,
+	}
+	if cfg.FormPost {
+		l.flows.site = http.SameSiteNoneMode
+	}
+	l.oauth = oauth2.Config{
+		ClientID: cfg.ClientID, ClientSecret: cfg.ClientSecret.Reveal(),
+		RedirectURL: l.origin + "/oauth2/callback", Scopes: slices.Clone(cfg.Scopes),
+	}
+	if !slices.Contains(l.oauth.Scopes, oidc.ScopeOpenID) {
+		l.oauth.Scopes = append([]string{oidc.ScopeOpenID}, l.oauth.Scopes...)
+	}
+	return l, nil
+}
 
-// Start answers GET /oauth2/start?rd= with a redirect to the provider.
+func (cfg *LoginConfig) check() error {
+	if cfg.ClientID == "" {
+		return errors.New("login needs a client ID")
+	}
+	if cfg.Sessions == nil {
+		return errors.New("login needs sessions")
+	}
+	u := cfg.PublicURL
+	if u == nil || checkOrigin(u.Scheme+"://"+u.Host) != nil || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return errors.New("login needs the public URL of the proxy: scheme and host, nothing else")
+	}
+	if secure := u.Scheme == "https"; secure != cfg.Sessions.cookies.secure {
+		return fmt.Errorf("the public URL is %s, but the session cookie is made for the other scheme", u.Scheme)
+	}
+	if cfg.FormPost && u.Scheme != "https" {
+		return errors.New("form_post needs a public URL with https: its cookie must be Secure")
+	}
+	for _, origin := range cfg.ReturnOrigins {
+		if err := checkOrigin(origin); err != nil {
+			return fmt.Errorf("return origin: %w", err)
+		}
+	}
+	return nil
+}
+
+// Start answers GET /oauth2/start?rd= with a redirect to the provider. An rd
+// that ReturnPath refuses counts as "/".
 func (l *Login) Start(w http.ResponseWriter, r *http.Request) error {
-	return &Error{Kind: ErrUnavailable}
+	m, err := l.metadata(r.Context())
+	if err != nil {
+		return err
+	}
+	back, _ := l.ReturnPath(r.URL.Query().Get("rd"))
+	fl := newFlow(back)
+	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(fl.verifier), oidc.Nonce(fl.nonce)}
+	if l.formPost {
+		options = append(options, oauth2.SetAuthURLParam("response_mode", "form_post"))
+	}
+	l.flows.keep(w.Header(), r, fl)
+	redirect(w, l.oauthAt(m).AuthCodeURL(fl.state, options...))
+	return nil
 }
 
-// Callback answers /oauth2/callback, by GET (query) and POST (form_post).
-func (l *Login) Callback(w http.ResponseWriter, r *http.Request) error {
-	return &Error{Kind: ErrUnavailable}
+// metadata returns what discovery said, with all that a login needs in it.
+func (l *Login) metadata(ctx context.Context) (*metadata, error) {
+	held, err := l.provider.metadata.get(ctx)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	if e := held.value.endpoint; e.AuthURL == "" || e.TokenURL == "" {
+		return nil, unavailable(fmt.Errorf("discovering %s: no authorization or no token endpoint", l.provider.URL))
+	}
+	return held.value, nil
 }
 
-// SignOut answers /oauth2/sign_out?rd=: here, then at the provider.
+// oauthAt returns the client's configuration for the endpoints of m. How the
+// client authenticates is said, not tried out: a second try would present the
+// code twice. client_secret_basic is the default of Discovery 1.0 section 3.
+func (l *Login) oauthAt(m *metadata) *oauth2.Config {
+	c := l.oauth
+	c.Endpoint = m.endpoint
+	c.Endpoint.AuthStyle = oauth2.AuthStyleInHeader
+	post := slices.Contains(m.TokenAuth, "client_secret_post") && !slices.Contains(m.TokenAuth, "client_secret_basic")
+	if c.ClientSecret == "" || post {
+		c.Endpoint.AuthStyle = oauth2.AuthStyleInParams
+	}
+	return &c
+}
+
+// SignOut answers /oauth2/sign_out?rd=: it ends the session in this browser and
+// goes on to the provider, which ends the one there (OpenID Connect RP-Initiated
+// Logout 1.0) and sends the browser to /oauth2/sign_in with rd as its state.
+// If the provider has no such endpoint, or cannot say so now, it goes to rd.
 func (l *Login) SignOut(w http.ResponseWriter, r *http.Request) error {
-	return &Error{Kind: ErrUnavailable}
+	back, ok := l.ReturnPath(r.URL.Query().Get("rd"))
+	if !ok {
+		back = "/oauth2/sign_in"
+	}
+	l.sessions.End(w.Header(), r)
+	if address, found := l.endSession(r.Context(), back); found {
+		back = address
+	}
+	redirect(w, back)
+	return nil
 }
 
-// ReturnPath is the one judge of where a browser may be sent back to. It
-// returns rd and true if rd is a path of this proxy or on one of ReturnOrigins,
-// else "/" and false.
-func (l *Login) ReturnPath(rd string) (string, bool) { return "/", false }
+// endSession returns where the provider ends its session. Signing out here does
+// not wait for a provider that hangs.
+func (l *Login) endSession(ctx context.Context, state string) (string, bool) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	m, err := l.provider.metadata.get(ctx)
+	if err != nil || m.value.EndSession == "" {
+		return "", false
+	}
+	u, err := url.Parse(m.value.EndSession)
+	if err != nil {
+		return "", false
+	}
+	q := u.Query()
+	q.Set("client_id", l.oauth.ClientID)
+	q.Set("post_logout_redirect_uri", l.origin+"/oauth2/sign_in")
+	q.Set("state", state)
+	u.RawQuery = q.Encode()
+	return u.String(), true
+}
+
+// redirect sends the browser on with a GET. The address is set as it is:
+// http.Redirect would clean it, into something that ReturnPath did not judge.
+// The answer is not to be kept, and the address it came from (with a code in it,
+// maybe) is not to be told to anyone.
+func redirect(w http.ResponseWriter, address string) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Location", address)
+	w.WriteHeader(http.StatusSeeOther)
+}

@@ -1,0 +1,197 @@
+package authn
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/oauth2"
+)
+
+const maxForm = 64 << 10 // bytes of a form_post
+
+// Callback answers /oauth2/callback, by GET (query) and POST (form_post): it
+// redeems the code, checks the ID token, begins a session and sends the browser
+// to where the login started from.
+//
+// An answer that this browser did not ask for is ErrForbidden, and so is one
+// that fails for good; the state cookie is then used up. While the provider
+// cannot be reached it is ErrUnavailable, and all cookies stay.
+func (l *Login) Callback(w http.ResponseWriter, r *http.Request) error {
+	reply, err := authorizationResponse(w, r)
+	if err != nil {
+		return err
+	}
+	fl, cookie, ok := l.flows.take(r, reply.Get("state"))
+	if !ok {
+		return forbidden("this sign-in was not started in this browser, or more than 10 minutes ago; please start again")
+	}
+	id, err := l.identity(r.Context(), reply, fl)
+	if err == nil {
+		err = l.sessions.Start(w.Header(), r, id)
+	}
+	if !errors.Is(err, ErrUnavailable) {
+		l.flows.drop(w.Header(), cookie)
+	}
+	if err != nil {
+		return err
+	}
+	back, _ := l.ReturnPath(fl.back)
+	redirect(w, back)
+	return nil
+}
+
+// authorizationResponse reads the parameters of the provider's answer, from the
+// one place where its method puts them. A parameter that is there twice is
+// refused: the provider may have meant the other one (RFC 6749 section 3.1).
+func authorizationResponse(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	malformed := func(detail string, cause error) error {
+		return &Error{Kind: ErrInvalid, Malformed: true, Detail: detail, Err: cause}
+	}
+	query := r.URL.RawQuery
+	if r.Method == http.MethodPost {
+		if kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind != "application/x-www-form-urlencoded" {
+			return nil, malformed("the answer of the identity provider is not a form", nil)
+		}
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxForm))
+		if err != nil {
+			return nil, malformed("the answer of the identity provider cannot be read", err)
+		}
+		query = string(body)
+	}
+	reply, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, malformed("the answer of the identity provider is malformed", err)
+	}
+	for name, values := range reply {
+		if len(values) > 1 {
+			return nil, malformed(fmt.Sprintf("parameter %q is there twice", clip(name, 50)), nil)
+		}
+	}
+	if reply.Get("state") == "" {
+		return nil, malformed("the answer of the identity provider has no state", nil)
+	}
+	return reply, nil
+}
+
+// identity turns the provider's answer into who signed in.
+func (l *Login) identity(ctx context.Context, reply url.Values, fl *flow) (*Identity, error) {
+	m, err := l.metadata(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.checkIss(reply, m); err != nil {
+		return nil, err
+	}
+	if reply.Has("error") {
+		return nil, providerSaid(reply.Get("error"), reply.Get("error_description"))
+	}
+	code := reply.Get("code")
+	if code == "" {
+		return nil, forbidden("the answer of the identity provider has no code")
+	}
+	token, err := l.redeem(ctx, m, code, fl.verifier)
+	if err != nil {
+		return nil, err
+	}
+	id, known, err := l.checkIDToken(ctx, token, fl.nonce)
+	if err != nil {
+		return nil, err
+	}
+	if err := l.complete(ctx, m, token, known, id); err != nil {
+		return nil, err
+	}
+	if l.keepGroups != nil {
+		id.Groups = slices.DeleteFunc(id.Groups, func(g string) bool { return !l.keepGroups(g) })
+	}
+	id.Scopes = nil
+	return id, nil
+}
+
+// checkIss compares the iss of the answer, so that a code of one provider is not
+// redeemed at another (mix-up, RFC 9207 section 2.4).
+func (l *Login) checkIss(reply url.Values, m *metadata) error {
+	if !reply.Has("iss") && !m.IssInReply {
+		return nil
+	}
+	iss := reply.Get("iss")
+	if iss == l.provider.URL || (l.provider.multiTenant() && l.provider.namesAny(iss)) {
+		return nil
+	}
+	return caused(forbidden("the answer does not come from this proxy's identity provider"),
+		fmt.Errorf("iss is %q", clip(iss, 200)))
+}
+
+// providerSaid turns an error of the provider into one of ours. Its text is
+// labelled and clipped: whoever makes up an answer chooses it (CVE-2017-6059).
+func providerSaid(code, description string) error {
+	detail := "the identity provider answered: " + clip(code, 60)
+	if description != "" {
+		detail += ": " + clip(description, 200)
+	}
+	if code == "server_error" || code == "temporarily_unavailable" { // RFC 6749 section 4.1.2.1
+		return &Error{Kind: ErrUnavailable, Detail: detail}
+	}
+	return &Error{Kind: ErrForbidden, Detail: detail}
+}
+
+// redeem exchanges the code for tokens.
+func (l *Login) redeem(ctx context.Context, m *metadata, code, verifier string) (*oauth2.Token, error) {
+	ctx, cancel := context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, l.client), callTimeout)
+	defer cancel()
+	token, err := l.oauthAt(m).Exchange(ctx, code, oauth2.VerifierOption(verifier))
+	if err == nil {
+		return token, nil
+	}
+	err = fmt.Errorf("redeeming the code: %w", brief(err))
+	var answer *oauth2.RetrieveError
+	if errors.As(err, &answer) && answer.ErrorCode == "invalid_grant" {
+		return nil, caused(forbidden("this sign-in has been used or has expired; please start again"), err)
+	}
+	return nil, unavailable(err) // down, or it does not know us: nothing the caller could do better
+}
+
+// complete asks the userinfo endpoint for email and groups that the ID token
+// lacks. Its answer only fills gaps and has to be about the same subject: a token
+// for somebody else's userinfo may have been slipped in (OpenID Connect Core 1.0
+// section 5.3.2).
+func (l *Login) complete(ctx context.Context, m *metadata, token *oauth2.Token, known claims, id *Identity) error {
+	missing := !known.has("email") || !known.has(l.provider.groupsClaim())
+	if !missing || m.UserInfo == "" || !strings.EqualFold(token.Type(), "Bearer") {
+		return nil
+	}
+	body, err := get(ctx, l.client, m.UserInfo, token.AccessToken)
+	var status *statusError
+	if errors.As(err, &status) && status.code >= 400 && status.code < 500 && status.code != http.StatusTooManyRequests {
+		return nil // not for this client or scope; the ID token is all there is
+	}
+	if err != nil {
+		return unavailable(fmt.Errorf("fetching userinfo: %w", err))
+	}
+	found, err := decodeClaims(body)
+	if err != nil {
+		return caused(forbidden("the identity provider's userinfo is malformed"), err)
+	}
+	if found.text("sub") != id.Subject {
+		return forbidden("the identity provider's userinfo is about somebody else")
+	}
+	more := l.provider.identify(found, l.claims)
+	if !known.has("email") { // both or neither: one source must not vouch for the other's address
+		id.Email, id.EmailVerified = more.Email, more.EmailVerified
+	}
+	id.Name, id.Username = orElse(id.Name, more.Name), orElse(id.Username, more.Username)
+	if !known.has(l.provider.groupsClaim()) {
+		id.Groups = more.Groups
+	}
+	if !known.has(l.provider.rolesClaim()) {
+		id.Roles = more.Roles
+	}
+	id.addClaims(more.Claims)
+	return nil
+}

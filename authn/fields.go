@@ -1,0 +1,132 @@
+package authn
+
+import (
+	"encoding/binary"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+)
+
+// A packer writes fields one after the other, each with its length before it:
+// a third of what JSON takes, in a cookie that travels with every request.
+type packer []byte
+
+func (p *packer) number(n uint64)    { *p = binary.AppendUvarint(*p, n) }
+func (p *packer) moment(t time.Time) { *p = binary.AppendVarint(*p, unixOrZero(t)) }
+func (p *packer) text(s string)      { p.number(uint64(len(s))); *p = append(*p, s...) }
+
+func (p *packer) flag(b bool) {
+	if b {
+		p.number(1)
+	} else {
+		p.number(0)
+	}
+}
+
+func (p *packer) texts(list []string) {
+	p.number(uint64(len(list)))
+	for _, s := range list {
+		p.text(s)
+	}
+}
+
+func (p *packer) table(m map[string][]string) {
+	p.number(uint64(len(m)))
+	for _, name := range slices.Sorted(maps.Keys(m)) {
+		p.text(name)
+		p.texts(m[name])
+	}
+}
+
+func unixOrZero(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
+
+var errFields = errors.New("the fields of the cookie are malformed")
+
+// An unpacker reads what a packer wrote. After the first mistake it returns
+// zero values; end reports it. A length is compared with what is left before
+// anything is allocated.
+type unpacker struct {
+	rest []byte
+	bad  bool
+}
+
+func (u *unpacker) number() uint64 {
+	n, size := binary.Uvarint(u.rest)
+	if size <= 0 {
+		u.rest, u.bad = nil, true
+		return 0
+	}
+	u.rest = u.rest[size:]
+	return n
+}
+
+func (u *unpacker) moment() time.Time {
+	n, size := binary.Varint(u.rest)
+	if size <= 0 {
+		u.rest, u.bad = nil, true
+		return time.Time{}
+	}
+	u.rest = u.rest[size:]
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(n, 0)
+}
+
+// length reads a count of things of at least one byte each.
+func (u *unpacker) length() int {
+	n := u.number()
+	if n > uint64(len(u.rest)) {
+		u.rest, u.bad = nil, true
+		return 0
+	}
+	return int(n)
+}
+
+func (u *unpacker) text() string {
+	n := u.length()
+	s := string(u.rest[:n])
+	u.rest = u.rest[n:]
+	return s
+}
+
+func (u *unpacker) flag() bool { return u.number() == 1 }
+
+func (u *unpacker) texts() []string {
+	n := u.length()
+	if n == 0 {
+		return nil
+	}
+	list := make([]string, 0, n)
+	for range n {
+		list = append(list, u.text())
+	}
+	return list
+}
+
+func (u *unpacker) table() map[string][]string {
+	n := u.length()
+	if n == 0 {
+		return nil
+	}
+	m := make(map[string][]string, n)
+	for range n {
+		name := u.text()
+		m[name] = u.texts()
+	}
+	return m
+}
+
+// end returns an error unless everything was read and nothing was wrong.
+func (u *unpacker) end() error {
+	if u.bad || len(u.rest) > 0 {
+		return errFields
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package authn
+
+import (
+	"cmp"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+)
+
+const (
+	flowLife = 10 * time.Minute
+	maxFlows = 20
+)
+
+// A flow is one login on its way: what binds the provider's answer to the
+// browser that asked. Each has a cookie of its own, so tabs restored at once do
+// not overwrite one another; it is sealed, so state, nonce and verifier are as
+// secret as they have to be, and the return path is the one that was judged.
+type flow struct {
+	state, nonce, verifier string
+	back                   string // where to go when signed in
+}
+
+func newFlow(back string) *flow {
+	return &flow{state: rand.Text() + rand.Text(), nonce: rand.Text(), verifier: oauth2.GenerateVerifier(), back: back}
+}
+
+// flows keeps flows in cookies.
+type flows struct {
+	cookies cookies
+	sealer  *sealer
+	site    http.SameSite
+}
+
+func (f *flows) prefix() string { return f.cookies.name() + "-state-" }
+
+// name returns the cookie of a state. It is a hash, because cookie names are
+// written into logs more often than values are.
+func (f *flows) name(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	return f.prefix() + hex.EncodeToString(sum[:8])
+}
+
+// keep adds the cookie of a new flow, and drops the oldest ones of r beyond what
+// is left room for: the header that they travel in is limited.
+func (f *flows) keep(answer http.Header, r *http.Request, fl *flow) {
+	for _, name := range f.surplus(r) {
+		f.drop(answer, name)
+	}
+	name, expires := f.name(fl.state), time.Now().Add(flowLife)
+	f.cookies.set(answer, name, f.sealer.seal(name, expires, fl.pack()), expires, f.site)
+}
+
+// surplus returns the names of flow cookies in r to give up: those that cannot
+// be read, and the oldest of the others.
+func (f *flows) surplus(r *http.Request) []string {
+	type aged struct {
+		name    string
+		expires time.Time
+	}
+	var all []aged
+	for _, c := range r.Cookies() {
+		if strings.HasPrefix(c.Name, f.prefix()) {
+			_, expires, _ := f.sealer.open(c.Name, c.Value) // zero if it is broken: older than any
+			all = append(all, aged{c.Name, expires})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b aged) int {
+		return cmp.Compare(a.expires.UnixNano(), b.expires.UnixNano())
+	})
+	var names []string
+	for i, a := range all {
+		if a.expires.IsZero() || i <= len(all)-maxFlows {
+			names = append(names, a.name)
+		}
+	}
+	return slices.Compact(names)
+}
+
+// take returns the flow of this browser that state names, and the name of its
+// cookie. Of several cookies of that name the one with an intact seal counts.
+func (f *flows) take(r *http.Request, state string) (*flow, string, bool) {
+	name := f.name(state)
+	for i, c := range r.CookiesNamed(name) {
+		if i == maxTossed {
+			break
+		}
+		plain, _, err := f.sealer.open(name, c.Value)
+		if err != nil {
+			continue
+		}
+		fl, err := unpackFlow(plain)
+		if err == nil && subtle.ConstantTimeCompare([]byte(fl.state), []byte(state)) == 1 {
+			return fl, name, true
+		}
+	}
+	return nil, "", false
+}
+
+func (f *flows) drop(answer http.Header, name string) {
+	f.cookies.set(answer, name, "", time.Time{}, f.site)
+}
+
+func (fl *flow) pack() []byte {
+	p := make(packer, 0, 256+len(fl.back))
+	for _, s := range []string{fl.state, fl.nonce, fl.verifier, fl.back} {
+		p.text(s)
+	}
+	return p
+}
+
+func unpackFlow(plain []byte) (*flow, error) {
+	u := unpacker{rest: plain}
+	fl := &flow{state: u.text(), nonce: u.text(), verifier: u.text(), back: u.text()}
+	return fl, u.end()
+}

@@ -1,0 +1,130 @@
+package authn
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/oauth2"
+	"golang.org/x/time/rate"
+)
+
+const (
+	metadataStale = time.Hour
+	keysStale     = 5 * time.Minute // a key that the provider withdrew ends its tokens by then
+)
+
+// A provider is an issuer with what its discovery document says and its keys.
+// Nothing is fetched before it is needed, so a provider that is down when the
+// proxy starts is found when it is back.
+type provider struct {
+	Issuer
+	client   *http.Client
+	metadata remote[*metadata]
+	keys     remote[[]jose.JSONWebKey]
+}
+
+// metadata is the part of OpenID Connect Discovery 1.0 section 3 in use here.
+type metadata struct {
+	endpoint oauth2.Endpoint
+
+	Keys       string   `json:"jwks_uri"`
+	UserInfo   string   `json:"userinfo_endpoint"`
+	EndSession string   `json:"end_session_endpoint"`
+	TokenAuth  []string `json:"token_endpoint_auth_methods_supported"`
+	IssInReply bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 section 3
+}
+
+func newProvider(issuer Issuer, client *http.Client) (*provider, error) {
+	if err := issuer.check(); err != nil {
+		return nil, err
+	}
+	p := &provider{Issuer: issuer, client: client}
+	bucket := func() *rate.Limiter { return rate.NewLimiter(rate.Every(10*time.Second), 2) }
+	p.metadata = remote[*metadata]{fetch: p.discover, stale: metadataStale, again: bucket()}
+	p.keys = remote[[]jose.JSONWebKey]{fetch: p.fetchKeys, stale: keysStale, again: bucket()}
+	return p, nil
+}
+
+// discover reads the discovery document, whose issuer has to be the one we asked for.
+func (p *provider) discover(ctx context.Context) (*metadata, error) {
+	ctx = oidc.ClientContext(ctx, p.client)
+	if p.multiTenant() {
+		// Entra names a template there; the issuer of each token is compared with
+		// its tenant, and the tenant with the allow-list, by Issuer.names and Issuer.admits.
+		ctx = oidc.InsecureIssuerURLContext(ctx, p.URL)
+	}
+	found, err := oidc.NewProvider(ctx, p.URL)
+	if err != nil {
+		return nil, fmt.Errorf("discovering %s: %w", p.URL, brief(err))
+	}
+	m := &metadata{endpoint: found.Endpoint()}
+	if err := found.Claims(m); err != nil {
+		return nil, fmt.Errorf("discovering %s: %w", p.URL, brief(err))
+	}
+	for _, address := range []string{m.Keys, m.endpoint.AuthURL, m.endpoint.TokenURL, m.UserInfo, m.EndSession} {
+		if err := p.checkEndpoint(address); err != nil {
+			return nil, fmt.Errorf("discovering %s: %w", p.URL, err)
+		}
+	}
+	return m, nil
+}
+
+// checkEndpoint refuses a step down from https to http. An endpoint may be absent.
+func (p *provider) checkEndpoint(address string) error {
+	if address == "" {
+		return nil
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return fmt.Errorf("endpoint %.100q is not an address", address)
+	}
+	if u.Scheme != "https" && u.Scheme != p.scheme() {
+		return fmt.Errorf("endpoint %.100q is not https", address)
+	}
+	return nil
+}
+
+func (p *provider) fetchKeys(ctx context.Context) ([]jose.JSONWebKey, error) {
+	m, err := p.metadata.get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if m.value.Keys == "" {
+		return nil, fmt.Errorf("discovering %s: no jwks_uri", p.URL)
+	}
+	body, err := get(ctx, p.client, m.value.Keys, "")
+	if err != nil {
+		return nil, fmt.Errorf("fetching keys of %s: %w", p.URL, err)
+	}
+	keys, err := parseKeys(body)
+	if err != nil {
+		return nil, fmt.Errorf("fetching keys of %s: %w", p.URL, err)
+	}
+	return keys, nil
+}
+
+// verify checks that the provider signed t, and returns the key set that says
+// so. A key unknown so far is looked for once more, as often as the bucket allows.
+func (p *provider) verify(ctx context.Context, t *jwt) (*held[[]jose.JSONWebKey], error) {
+	keys, err := p.keys.get(ctx)
+	if err != nil {
+		return nil, unavailable(err)
+	}
+	said := t.signedBy(keys.value)
+	if said == unknownKey {
+		keys, err = p.keys.newer(ctx, keys)
+		said = t.signedBy(keys.value)
+	}
+	switch {
+	case said == genuine:
+		return keys, nil
+	case said == unknownKey && err != nil:
+		return nil, unavailable(err)
+	}
+	return nil, invalid("the signature is not by a key of %s", p.URL)
+}

@@ -1,0 +1,111 @@
+package authn
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"amlproxy/internal/secret"
+)
+
+const (
+	sealVersion = 1
+	sealHeader  = 1 + 8 // version, expiry
+	secretSize  = 32
+)
+
+var errSeal = errors.New("the seal is broken, or of another purpose or secret")
+
+// A sealer turns bytes into a cookie value that only the holder of a secret can
+// read or make, and that is worth nothing after its expiry, under another
+// cookie's name or for another purpose.
+//
+// The value is version, expiry and AES-256-GCM ciphertext, in base64. Version
+// and expiry are authenticated along with the name of the cookie; the key is
+// derived from the secret for one purpose, so a sealed state never opens as a
+// session (CVE-2026-114612, CVE-2026-19349). Nonces are random. Every failure to
+// open is the same error: nothing tells a forger how far they got.
+type sealer struct{ aeads []cipher.AEAD }
+
+func newSealer(secrets []secret.Value, purpose string) (*sealer, error) {
+	if len(secrets) == 0 {
+		return nil, errors.New("a cookie secret is required")
+	}
+	s := new(sealer)
+	for i, v := range secrets {
+		aead, err := deriveAEAD([]byte(v.Reveal()), purpose)
+		if err != nil {
+			return nil, fmt.Errorf("cookie secret %d: %w", i+1, err)
+		}
+		s.aeads = append(s.aeads, aead)
+	}
+	return s, nil
+}
+
+func deriveAEAD(secret []byte, purpose string) (cipher.AEAD, error) {
+	if len(secret) != secretSize {
+		return nil, fmt.Errorf("%d bytes long, not %d", len(secret), secretSize)
+	}
+	if oneByte(secret) {
+		return nil, errors.New("not random")
+	}
+	key, err := hkdf.Key(sha256.New, secret, nil, "amlproxy "+purpose, 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// oneByte reports whether b is one byte repeated, as a placeholder would be.
+func oneByte(b []byte) bool {
+	for _, c := range b {
+		if c != b[0] {
+			return false
+		}
+	}
+	return true
+}
+
+// seal returns the value of the cookie called name.
+func (s *sealer) seal(name string, expires time.Time, plain []byte) string {
+	head := make([]byte, sealHeader, sealHeader+len(plain)+s.aeads[0].Overhead())
+	head[0] = sealVersion
+	binary.BigEndian.PutUint64(head[1:], uint64(expires.Unix()))
+	sealed := s.aeads[0].Seal(head, nil, plain, sealContext(head, name))
+	return base64.RawURLEncoding.EncodeToString(sealed)
+}
+
+// open returns what was sealed as the cookie called name, and when it expires.
+func (s *sealer) open(name, value string) ([]byte, time.Time, error) {
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(value)
+	if err != nil || len(sealed) < sealHeader || sealed[0] != sealVersion {
+		return nil, time.Time{}, errSeal
+	}
+	head, body := sealed[:sealHeader], sealed[sealHeader:]
+	expires := time.Unix(int64(binary.BigEndian.Uint64(head[1:])), 0)
+	for _, aead := range s.aeads {
+		if plain, err := aead.Open(nil, nil, body, sealContext(head, name)); err == nil {
+			if !time.Now().Before(expires) {
+				return nil, time.Time{}, errSeal
+			}
+			return plain, expires, nil
+		}
+	}
+	return nil, time.Time{}, errSeal
+}
+
+// sealContext is the additional data: the header has a fixed length, so header
+// and name cannot be shifted into each other (CVE-2023-35941).
+func sealContext(head []byte, name string) []byte {
+	return append(append(make([]byte, 0, sealHeader+len(name)), head[:sealHeader]...), name...)
+}
