@@ -66,13 +66,13 @@ type Settings struct {
 	// Identity is who the proxy is towards Azure. It comes from AML_TENANT_ID,
 	// AML_PRINCIPAL_ID and AML_PRINCIPAL_PASS, or from SDKAuthFile; the names are
 	// empty when neither is set, and azidentity's default chain is to be used.
-	Identity Identity
+	Identity Identity `env:"-"`
 	// BearerIssuers are further issuers of bearer tokens; OIDCIssuer is not among them.
-	BearerIssuers []BearerIssuer
+	BearerIssuers []BearerIssuer `env:"-"`
 	// Routes are at least one.
-	Routes []Route
+	Routes []Route `env:"-"`
 	// Warnings say what is accepted and still unwise; they are for the log.
-	Warnings []string
+	Warnings []string `env:"-"`
 }
 
 // Login reports whether people can sign in: whether an issuer is set for it.
@@ -176,5 +176,5 @@ type RateLimit struct {
 	Requests int
 	Per      time.Duration
 	Burst    int    // at least 1
-	By       string // "user", "client", "ip" or "route"
+	By       string // "user", "client", "address" or "route"
 }
