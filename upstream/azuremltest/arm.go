@@ -27,28 +27,28 @@ const (
 // resourceManager is ARM as far as the workspace and its v2 endpoints go.
 func (a *Azure) resourceManager() http.Handler {
 	p := newPlane(a, "arm", nested)
-	p.on("GET "+workspacePath, "workspace", a.managed("read", a.getWorkspace))
-	p.on("GET "+resultsPath, "operation endpoint", a.managed("read", a.pollEndpoint))
+	p.on("GET "+workspacePath, "workspace", a.guarded("read", a.getWorkspace))
+	p.on("GET "+resultsPath, "operation endpoint", a.guarded("read", a.pollEndpoint))
 
 	online := workspacePath + "/onlineEndpoints"
-	p.on("GET "+online, "list endpoints", a.managed("onlineEndpoints/read", a.listing(a.endpoints, "onlineEndpoints")))
-	p.on("GET "+online+"/{name}", "get endpoint/", a.managed("onlineEndpoints/read", a.ofEndpoint(getEndpoint)))
-	p.on("POST "+online+"/{name}/listKeys", "listkeys endpoint/", a.managed("onlineEndpoints/listKeys/action", a.ofEndpoint(listKeys)))
-	p.on("POST "+online+"/{name}/token", "token endpoint/", a.managed("onlineEndpoints/token/action", a.ofEndpoint(endpointToken)))
-	p.on("POST "+online+"/{name}/regenerateKeys", "regenerate endpoint/", a.managed("onlineEndpoints/regenerateKeys/action", a.ofEndpoint(regenerateEndpoint)))
+	p.on("GET "+online, "list endpoints", a.guarded("onlineEndpoints/read", a.listing(a.endpoints, "onlineEndpoints")))
+	p.on("GET "+online+"/{name}", "get endpoint/", a.guarded("onlineEndpoints/read", a.ofEndpoint(getEndpoint)))
+	p.on("POST "+online+"/{name}/listKeys", "listkeys endpoint/", a.guarded("onlineEndpoints/listKeys/action", a.ofEndpoint(listKeys)))
+	p.on("POST "+online+"/{name}/token", "token endpoint/", a.guarded("onlineEndpoints/token/action", a.ofEndpoint(endpointToken)))
+	p.on("POST "+online+"/{name}/regenerateKeys", "regenerate endpoint/", a.guarded("onlineEndpoints/regenerateKeys/action", a.ofEndpoint(regenerateEndpoint)))
 
 	serverless := workspacePath + "/serverlessEndpoints"
-	p.on("GET "+serverless, "list serverless", a.managed("serverlessEndpoints/read", a.listing(a.serverless, "serverlessEndpoints")))
-	p.on("GET "+serverless+"/{name}", "get serverless/", a.managed("serverlessEndpoints/read", a.ofServerless(getEndpoint)))
-	p.on("POST "+serverless+"/{name}/listKeys", "listkeys serverless/", a.managed("serverlessEndpoints/listKeys/action", a.ofServerless(listKeys)))
-	p.on("POST "+serverless+"/{name}/regenerateKeys", "regenerate serverless/", a.managed("serverlessEndpoints/regenerateKeys/action", a.ofServerless(regenerateEndpoint)))
+	p.on("GET "+serverless, "list serverless", a.guarded("serverlessEndpoints/read", a.listing(a.serverless, "serverlessEndpoints")))
+	p.on("GET "+serverless+"/{name}", "get serverless/", a.guarded("serverlessEndpoints/read", a.ofServerless(getEndpoint)))
+	p.on("POST "+serverless+"/{name}/listKeys", "listkeys serverless/", a.guarded("serverlessEndpoints/listKeys/action", a.ofServerless(listKeys)))
+	p.on("POST "+serverless+"/{name}/regenerateKeys", "regenerate serverless/", a.guarded("serverlessEndpoints/regenerateKeys/action", a.ofServerless(regenerateEndpoint)))
 	return p.mux
 }
 
-// managed lets an operation happen only as ARM would: with a token for it, an
+// guarded lets an operation happen only as ARM would: with a token for it, an
 // api-version, within the rate limit, in a workspace that exists, and by a
 // principal that may.
-func (a *Azure) managed(action string, do operation) operation {
+func (a *Azure) guarded(action string, do operation) operation {
 	return func(r *http.Request) answer {
 		if code, message, ok := a.checkBearer(r); !ok {
 			return nested(http.StatusUnauthorized, code, message).with("WWW-Authenticate", a.challenge(code))
@@ -114,12 +114,6 @@ func (a *Azure) checkWorkspace(r *http.Request, fail shape) (answer, bool) {
 		return fail(http.StatusNotFound, "ResourceNotFound", "The Resource '"+provider+"/workspaces/"+workspace+"' under resource group '"+group+"' was not found."), false
 	}
 	return answer{}, true
-}
-
-// forbidden names what is missing and where, as ARM does.
-func (a *Azure) forbidden(action, scope string) answer {
-	return nested(http.StatusForbidden, "AuthorizationFailed", "The client '"+a.options.ClientID+"' with object id '"+a.options.ClientID+
-		"' does not have authorization to perform action '"+action+"' over scope '"+scope+"' or the scope is invalid.")
 }
 
 func (a *Azure) getWorkspace(*http.Request) answer {

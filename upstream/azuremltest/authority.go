@@ -113,6 +113,25 @@ func resourceOf(scope string) (string, bool) {
 	return strings.CutSuffix(asked[0], "/.default")
 }
 
+// resources are the audiences that the authority issues tokens for.
+func (a *Azure) resources() []string {
+	return append([]string{a.options.ARMAudience, a.options.MLAudience}, a.options.Audiences...)
+}
+
+func (a *Azure) entraLifetime() (valid, refresh time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.options.EntraLifetime, a.options.EntraRefresh
+}
+
+// SetEntraLifetime changes how long the tokens that Entra issues from now on
+// are valid, and when they should be renewed (zero: Entra does not say).
+func (a *Azure) SetEntraLifetime(valid, refresh time.Duration) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.options.EntraLifetime, a.options.EntraRefresh = valid, refresh
+}
+
 // isClient reports whether the request comes from the one client, or what to
 // answer it.
 func (a *Azure) isClient(r *http.Request) (answer, bool) {

@@ -20,12 +20,6 @@ func (c *counts) add(name string) {
 	c.by[name]++
 }
 
-func (c *counts) of(name string) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.by[name]
-}
-
 func (c *counts) all() map[string]int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -2,6 +2,7 @@ package azuremltest
 
 import (
 	"bytes"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ type Fault struct {
 	Status     int           // answer this; 200 with a Body, 429 with a RetryAfter
 	Code       string        // the service's own code in that answer; there is a default
 	RetryAfter time.Duration // in whole seconds, rounded up
+	Header     http.Header   // more header fields, for example a Location
 	Body       string        // instead of the service's own error
 
 	Size      int           // make the answer at least this many bytes, still JSON
@@ -124,6 +126,7 @@ func (f Fault) instead(fail shape) (answer, bool) {
 	if f.Body != "" {
 		result.body = []byte(f.Body)
 	}
+	maps.Copy(result.header, f.Header)
 	if f.RetryAfter > 0 {
 		result = result.with("Retry-After", seconds(f.RetryAfter))
 	}

@@ -17,8 +17,8 @@ import (
 type hosts struct {
 	listen      func() (net.Listener, error)
 	certificate tls.Certificate
-	ctx         context.Context // of every request; ends with the Azure
-	cancel      context.CancelFunc
+	base        func(net.Listener) context.Context // of every request
+	cancel      context.CancelFunc                 // ends it
 
 	mu      sync.Mutex
 	closed  bool
@@ -51,7 +51,7 @@ func (h *hosts) serve(secure bool, handler http.Handler) (*host, error) {
 		Handler:           h.tracked(handler),
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          log.New(io.Discard, "", 0), // broken connections are its business
-		BaseContext:       func(net.Listener) context.Context { return h.ctx },
+		BaseContext:       h.base,
 	}
 	if !h.start(server, listener) {
 		return nil, errors.Join(errClosed, listener.Close())
