@@ -83,17 +83,19 @@ type Route struct {
 	Transport http.RoundTripper
 }
 
-// Access is a rule on an identity. It lets in who matches any value of Any (when
-// it has one), every value of All, and no value of None. A rule without a single
-// value, and a list that is empty but not nil, are refused by [New]: they would
-// read as "nobody" to some and as "everybody" to others.
+// Access says who of those signed in may call: whoever meets any one rule of Any
+// (or anyone, when Any has none), every rule of All, and no rule of None. An
+// Access without a single rule, and a list that is empty but not nil, are refused
+// by [New]: they would read as "nobody" to some and as "everybody" to others.
 type Access struct {
 	Any  Rules
 	All  Rules
 	None Rules
 }
 
-// Rules are values to look for in an identity. A nil list asks for nothing.
+// Rules are values to look for in an identity. A rule is one kind with its
+// values, and any one of the values meets it; each name in Claims is a rule. A
+// nil list is no rule.
 type Rules struct {
 	Groups []string
 	Roles  []string

@@ -1,0 +1,80 @@
+package proxy
+
+import (
+	"net/http"
+	"strings"
+)
+
+// An answer is the caller's ResponseWriter: it adds the fields that every answer
+// carries, whoever writes it, and remembers what was sent. Everything else that a
+// ResponseWriter can do is found through Unwrap.
+type answer struct {
+	http.ResponseWriter
+	// always is set over the header at the last moment. Adding it earlier would
+	// not do: ReverseProxy empties the header after each 1xx answer.
+	always http.Header
+	status int // 0: nothing was sent yet
+	bytes  int64
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// WriteHeader sends a 1xx answer of the upstream, or begins the answer.
+func (a *answer) WriteHeader(code int) {
+	switch {
+	case code >= 100 && code < 200:
+		scrubAnswer(a.Header())
+	case a.status == 0:
+		a.status = code
+		a.addAlways(a.Header())
+	}
+	a.ResponseWriter.WriteHeader(code)
+}
+
+// Write sends a part of the body.
+func (a *answer) Write(p []byte) (int, error) {
+	if a.status == 0 {
+		a.WriteHeader(http.StatusOK)
+	}
+	n, err := a.ResponseWriter.Write(p)
+	a.bytes += int64(n)
+	return n, err
+}
+
+func (a *answer) addAlways(h http.Header) {
+	for name, values := range a.always {
+		if name == "Vary" || name == "Set-Cookie" {
+			h[name] = append(h[name], values...)
+		} else {
+			h[name] = values
+		}
+	}
+}
+
+// Media types of the proxy's own answers.
+const (
+	typeJSON    = "application/json"
+	typeProblem = "application/problem+json"
+	typeHTML    = "text/html; charset=utf-8"
+)
+
+// write sends an answer of the proxy's own. None is kept by a cache, and none is
+// taken by a browser for something else than it is.
+func (x *exchange) write(status int, contentType string, body []byte) {
+	h := x.w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	if strings.HasPrefix(contentType, "text/html") {
+		h.Set("Content-Security-Policy", x.p.pages.policy)
+		h.Set("X-Frame-Options", "DENY") // for browsers without frame-ancestors
+	} else {
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	}
+	x.w.WriteHeader(status)
+	if x.r.Method != http.MethodHead {
+		_, _ = x.w.Write(body) // a caller that left is seen by the Record
+	}
+}

@@ -1,0 +1,143 @@
+package proxy
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"amlproxy/upstream"
+)
+
+// statusClientGone is what a Record says of a caller that left before the answer.
+const statusClientGone = 499
+
+// An exchange is one request on its way through ServeHTTP, with what was found
+// out about it. It belongs to the request's goroutine, but for the fields of the
+// clock (clock.go).
+type exchange struct {
+	p      *Proxy
+	w      *answer
+	r      *http.Request
+	target target
+	route  *route
+	rest   string // of the path, below the route's
+	caller caller
+	record Record
+
+	trace   upstream.Trace
+	clock   *clock
+	failure *refusal // what ReverseProxy's ErrorHandler was told
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange {
+	x, _ := ctx.Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{p: p, r: r, w: &answer{ResponseWriter: w, always: make(http.Header)}}
+	x.caller = callerOf(r, p.trusted, p.publicURL)
+	path, _, _ := strings.Cut(r.RequestURI, "?")
+	x.record = Record{
+		Start:       time.Now(),
+		RequestID:   requestID(r),
+		TraceParent: traceParent(r),
+		Method:      r.Method,
+		Path:        path,
+		Host:        r.Host,
+		Proto:       r.Proto,
+		UserAgent:   r.UserAgent(),
+		Address:     x.caller.address,
+	}
+	x.w.always.Set("X-Request-Id", x.record.RequestID)
+	return x
+}
+
+// end makes the Record. It is deferred, because ReverseProxy breaks off an answer
+// with a panic that net/http understands (http.ErrAbortHandler), and such a request
+// must be recorded like any other. Any other panic is a mistake of ours: the
+// caller gets a refusal if nothing was sent yet, and a broken answer otherwise,
+// never one that looks whole.
+func (x *exchange) end() {
+	caught := recover()
+	if caught != nil && caught != http.ErrAbortHandler { //nolint:errorlint // a panic's value, not an error
+		x.record.Err = fmt.Errorf("panic: %v\n%s", caught, debug.Stack())
+		if x.w.status == 0 {
+			caught = nil
+			x.refuse(&refusal{status: http.StatusInternalServerError, problem: "internal", title: "Something went wrong here", detail: "The proxy made a mistake, and has written down which.", err: x.record.Err})
+		}
+	}
+	x.finish(caught != nil)
+	x.p.record(x.record)
+	if caught != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+func (x *exchange) finish(aborted bool) {
+	rec := &x.record
+	rec.Duration = time.Since(rec.Start)
+	if rec.Status == 0 {
+		rec.Status = x.w.status
+	}
+	if rec.Status == 0 {
+		rec.Status = http.StatusOK // what net/http sends for a handler that wrote nothing
+	}
+	rec.ResponseBytes = x.w.bytes
+	rec.Aborted = aborted && x.w.status != 0
+	if x.clock != nil {
+		rec.RequestBytes = x.clock.taken.Load()
+		if rec.Aborted && rec.Err == nil {
+			rec.Err = x.clock.why()
+		}
+	}
+	rec.Sends, rec.Retried, rec.Kind = x.trace.Sends, x.trace.Retried, x.trace.Kind
+}
+
+// leave ends a request whose caller is gone: nothing is written, and the
+// connection is closed, so that a half-closed one does not see an empty 200.
+func (x *exchange) leave(err error) {
+	x.record.Status = statusClientGone
+	x.record.Err = err
+	panic(http.ErrAbortHandler)
+}
+
+var errClientGone = errors.New("the caller left")
+
+// requestID returns the caller's X-Request-Id, or a new one. Azure ML refuses
+// ids of over 100 characters with 431, and a log must not be written by a caller.
+func requestID(r *http.Request) string {
+	if ids := r.Header.Values("X-Request-Id"); len(ids) == 1 && len(ids[0]) <= 100 && ids[0] != "" &&
+		!strings.ContainsFunc(ids[0], func(c rune) bool { return c > '~' || !isAlnum(byte(c)) && !strings.ContainsRune("-._~:/+=@|", c) }) {
+		return ids[0]
+	}
+	return rand.Text()
+}
+
+// traceParent returns the caller's traceparent (W3C Trace Context, version 00),
+// or a new one that says that nothing was recorded.
+func traceParent(r *http.Request) string {
+	if all := r.Header.Values("Traceparent"); len(all) == 1 && validTraceParent(all[0]) {
+		return all[0]
+	}
+	var id [24]byte
+	_, _ = rand.Read(id[:]) // never fails
+	return "00-" + hex.EncodeToString(id[:16]) + "-" + hex.EncodeToString(id[16:]) + "-00"
+}
+
+func validTraceParent(s string) bool {
+	field := strings.Split(s, "-")
+	if len(field) != 4 || field[0] != "00" || len(field[1]) != 32 || len(field[2]) != 16 || len(field[3]) != 2 {
+		return false
+	}
+	zero := func(f string) bool { return strings.Trim(f, "0") == "" }
+	return strings.Trim(s, "0123456789abcdef-") == "" && !zero(field[1]) && !zero(field[2])
+}

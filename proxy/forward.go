@@ -1,0 +1,194 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"sync"
+	"time"
+
+	"amlproxy/upstream"
+)
+
+// forward sends the request of x to its route's Transport and passes the answer
+// on. It returns a refusal if there is no answer.
+func (x *exchange) forward() *refusal {
+	rt := x.route
+	if x.r.ContentLength > rt.maxBody {
+		return tooLarge(rt.maxBody, nil)
+	}
+	body := x.r.Body
+	if body != nil && body != http.NoBody {
+		// The unwrapped ResponseWriter: net/http closes the connection through it.
+		body = http.MaxBytesReader(x.w.ResponseWriter, body, rt.maxBody)
+	}
+	var ctx context.Context
+	x.clock, ctx = startClock(x.r.Context(), x, body)
+	defer x.clock.end()
+	ctx = upstream.WithTrace(ctx, &x.trace)
+	out := x.r.WithContext(context.WithValue(ctx, exchangeKey{}, x))
+	if body != nil && body != http.NoBody {
+		out.Body = x.clock
+	}
+	rt.proxy.ServeHTTP(x.w, out)
+	return x.failure
+}
+
+// newReverseProxy returns what forwards the requests of one route. Its functions
+// find the exchange in the request's context.
+func (p *Proxy) newReverseProxy(transport http.RoundTripper) *httputil.ReverseProxy {
+	return &httputil.ReverseProxy{
+		Rewrite:        rewrite,
+		Transport:      answered{transport},
+		ModifyResponse: modifyResponse,
+		ErrorHandler:   func(_ http.ResponseWriter, r *http.Request, err error) { exchangeOf(r.Context()).fail(err) },
+		BufferPool:     &p.buffers,
+		// What it has to say is in the Record; its own words would go to the global
+		// logger.
+		ErrorLog: log.New(io.Discard, "", 0),
+	}
+}
+
+// answered makes sure that an answer says what it answers, as modifyResponse must
+// know; an http.RoundTripper need not.
+type answered struct{ http.RoundTripper }
+
+func (a answered) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := a.RoundTripper.RoundTrip(r)
+	if res != nil {
+		res.Request = r
+	}
+	return res, err
+}
+
+// rewrite makes the request that the Transport gets. It runs after hop-by-hop
+// fields were removed, so what is added here no "Connection:" of a caller takes
+// away again.
+func rewrite(pr *httputil.ProxyRequest) {
+	x := exchangeOf(pr.In.Context())
+	pr.Out.URL = x.rest2URL()
+	pr.Out.Host = ""
+	pr.Out.Trailer = nil // a caller's trailer is merged into headers by some servers
+	h := pr.Out.Header
+	scrubRequest(h)
+	x.caller.set(h)
+	x.route.identity.set(h, "X-Forwarded-", x.record.Identity)
+	h.Set("X-Request-Id", x.record.RequestID)
+	if h.Get("Traceparent") != x.record.TraceParent {
+		h.Del("Tracestate") // it belongs to the traceparent that was replaced
+	}
+	h.Set("Traceparent", x.record.TraceParent)
+}
+
+// rest2URL returns what lies below the route as a URL, which is what the Transport
+// wants. The bytes are the caller's: where they and net/url's own encoding differ,
+// RawPath holds them, and what EscapedPath returns is x.rest in any case.
+func (x *exchange) rest2URL() *url.URL {
+	u := &url.URL{Scheme: "http", Host: "upstream", RawQuery: x.target.query, ForceQuery: x.target.mark && x.target.query == ""}
+	path, err := url.PathUnescape(x.rest)
+	if err != nil { // checkPath let only whole encodings pass
+		path = x.rest
+	}
+	u.Path, u.RawPath = path, x.rest
+	return u
+}
+
+// modifyResponse looks at the upstream's answer before it is passed on.
+func modifyResponse(res *http.Response) error {
+	x := exchangeOf(res.Request.Context())
+	if !x.clock.began() {
+		return x.clock.cause()
+	}
+	x.record.Began = time.Since(x.record.Start)
+	x.record.UpstreamStatus = res.StatusCode
+	x.record.UpstreamRequestID = cut(firstOf(res.Header, "X-Ms-Request-Id", "X-Request-Id"), 100)
+	if err := checkStatus(res); err != nil {
+		return err
+	}
+	scrubAnswer(res.Header)
+	scrubTrailer(res.Trailer)
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		// ReverseProxy writes this one to the connection itself.
+		x.record.Status, x.record.Upgraded = res.StatusCode, true
+		x.w.addAlways(res.Header)
+		return nil
+	}
+	harden(res.Header, x.route.public)
+	x.clock.watch(res, x.route.idle)
+	return nil
+}
+
+// checkStatus refuses what must not be passed on: a status that says that the
+// *proxy's* credential was not good enough would send the caller into a login
+// loop; a protocol that nobody asked for would be a raw tunnel; and anything else
+// below 200 is no answer.
+func checkStatus(res *http.Response) error {
+	switch status := res.StatusCode; {
+	case status == http.StatusUnauthorized || status == http.StatusProxyAuthRequired:
+		return fmt.Errorf("%w: it answered %d", upstream.ErrRejected, status)
+	case status == http.StatusSwitchingProtocols && isWebSocket(res.Request.Header) && isWebSocket(res.Header):
+		return nil
+	case status < 200:
+		return fmt.Errorf("the upstream answered with status %d", status)
+	}
+	return nil
+}
+
+// harden keeps a model's answer what it is: data. Opened as a page, it would be
+// one of this origin, with everybody's session; and unless the model says that an
+// answer may be kept, no shared cache hands it to the next caller.
+func harden(h http.Header, public bool) {
+	h.Set("X-Content-Type-Options", "nosniff")
+	if h.Get("Content-Security-Policy") == "" {
+		h.Set("Content-Security-Policy", "sandbox")
+	}
+	if h.Get("Cache-Control") == "" && !public {
+		h.Set("Cache-Control", "no-store")
+	}
+}
+
+// fail notes what became of a request that has no answer; forward returns it.
+func (x *exchange) fail(err error) {
+	if late := x.clock.cause(); late != nil {
+		err = late
+	} else if x.r.Context().Err() != nil {
+		x.leave(errors.Join(errClientGone, err))
+	}
+	x.failure = upstreamRefusal(x.route, err)
+}
+
+// buffers lends ReverseProxy the memory through which it copies answers.
+type buffers struct{ pool sync.Pool }
+
+const bufferSize = 32 << 10
+
+// Get returns a buffer.
+func (b *buffers) Get() []byte {
+	if kept, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return kept[:]
+	}
+	return make([]byte, bufferSize)
+}
+
+// Put takes one back.
+func (b *buffers) Put(p []byte) {
+	if len(p) == bufferSize {
+		b.pool.Put((*[bufferSize]byte)(p))
+	}
+}
+
+func firstOf(h http.Header, names ...string) string {
+	for _, name := range names {
+		if v := h.Get(name); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func cut(s string, most int) string { return s[:min(len(s), most)] }

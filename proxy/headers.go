@@ -1,0 +1,178 @@
+package proxy
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"amlproxy/authn"
+)
+
+// Inbound fields that never reach a model, in the folded spelling of fold.
+// Credentials are for the proxy. The others are believed by some server or
+// framework when a proxy in front of it sends them; a caller must not be able to.
+var (
+	removedNames = map[string]bool{
+		"authorization": true, "proxy-authorization": true, "cookie": true, "cookie2": true,
+		"forwarded": true, "x-forwarded": true, "via": true, "x-real-ip": true, "x-client-ip": true,
+		"client-ip": true, "true-client-ip": true, "cf-connecting-ip": true, "fastly-client-ip": true,
+		"x-cluster-client-ip": true, "x-host": true, "x-remote-addr": true,
+		// Pin a deployment past the traffic split: the route's to say.
+		"azureml-model-deployment": true,
+		"remote-user":              true, "x-remote-user": true, "x-remote-group": true, "x-user": true, "x-email": true, "x-groups": true,
+		"x-ms-client-cert": true, "x-arr-clientcert": true, "x-arr-ssl": true, "x-arr-log-id": true,
+		// Call another method than the one that was authorised.
+		"x-http-method": true, "x-http-method-override": true, "x-method-override": true,
+		// The caller's "Expect: 100-continue" was answered here; the Transport says
+		// by itself when it wants one.
+		"expect": true,
+	}
+	removedPrefixes = []string{
+		"x-forwarded-", "x-auth-request-", "x-authenticated-", "x-ms-client-principal", "x-ms-token-", "x-original-", "x-rewrite-",
+		"x-envoy-", "x-amzn-oidc-", "x-goog-authenticated-user-", "x-goog-iap-", "x-remote-extra-", "x-webauth-", "x-ssl-", "ssl-client-", "x-client-cert",
+	}
+	// websocketOnly are removed unless a WebSocket is being opened.
+	websocketOnly = []string{"Connection", "Upgrade"}
+)
+
+// scrubRequest removes them in every spelling: "X_Forwarded_User" becomes the
+// same variable as "X-Forwarded-User" in a CGI-like server (CVE-2025-64484).
+func scrubRequest(h http.Header) {
+	for name := range h {
+		if removed(fold(name)) {
+			delete(h, name)
+		}
+	}
+	// What ReverseProxy put back for an upgrade: only WebSockets pass. h2c would be
+	// a tunnel in which nobody authorises (smuggling by upgrade).
+	if !isWebSocket(h) {
+		for _, name := range websocketOnly {
+			delete(h, name)
+		}
+	}
+}
+
+func removed(folded string) bool {
+	if removedNames[folded] {
+		return true
+	}
+	for _, prefix := range removedPrefixes {
+		if strings.HasPrefix(folded, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// fold returns the one spelling of a field name that stands for all those which
+// some server takes for the same: case, "_" and "." for "-".
+func fold(name string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case 'A' <= r && r <= 'Z':
+			return r + ('a' - 'A')
+		case r == '_' || r == '.':
+			return '-'
+		}
+		return r
+	}, name)
+}
+
+func isWebSocket(h http.Header) bool { return strings.EqualFold(h.Get("Upgrade"), "websocket") }
+
+// Fields of an upstream's answer that would speak for the proxy's own origin, in
+// the spelling of net/http: its cookies, its challenges (they would ask callers
+// for the credential that they must not have), its CORS, its transport policy, and
+// what a page could be made to obey.
+var (
+	removedAnswers = []string{
+		"Set-Cookie", "Set-Cookie2", "Www-Authenticate", "Proxy-Authenticate", "Authentication-Info", "Proxy-Authentication-Info",
+		"Alt-Svc", "Strict-Transport-Security", "Public-Key-Pins", "Clear-Site-Data", "Service-Worker-Allowed", "Sourcemap",
+		"Report-To", "Reporting-Endpoints", "Nel", "Origin-Agent-Cluster", "Refresh", "X-Accel-Redirect", "X-Sendfile", "X-Request-Id",
+	}
+	removedAnswerPrefixes = []string{"Access-Control-", "X-Accel-", "X-Auth-Request-"}
+)
+
+// scrubTrailer removes them from an answer's trailer, and the fields that must
+// not stand in one because they frame or route a message (RFC 9110 section 6.5.1).
+func scrubTrailer(h http.Header) {
+	scrubAnswer(h)
+	for _, name := range []string{"Connection", "Content-Encoding", "Content-Length", "Content-Type", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
+		delete(h, name)
+	}
+}
+
+// scrubAnswer removes them from an answer's header.
+func scrubAnswer(h http.Header) {
+	for _, name := range removedAnswers {
+		delete(h, name)
+	}
+	for name := range h {
+		for _, prefix := range removedAnswerPrefixes {
+			if strings.HasPrefix(name, prefix) {
+				delete(h, name)
+			}
+		}
+	}
+}
+
+// identityFields says what a model is told about the caller.
+type identityFields struct{ user, email, groups bool }
+
+func newIdentityFields(names []string) (identityFields, error) {
+	var f identityFields
+	for _, name := range names {
+		switch name {
+		case "user":
+			f.user = true
+		case "email":
+			f.email = true
+		case "groups":
+			f.groups = true
+		default:
+			return f, fmt.Errorf("%q is none of user, email, groups", name)
+		}
+	}
+	return f, nil
+}
+
+// set adds the fields under prefix ("X-Forwarded-", "X-Auth-Request-"). What the
+// provider did not say is absent, and not the caller's own copy (CVE-2026-30851).
+func (f identityFields) set(h http.Header, prefix string, id *authn.Identity) {
+	if id == nil {
+		return
+	}
+	if f.user && plain(id.Subject) {
+		h.Set(prefix+"User", id.Subject)
+	}
+	// An address that nobody vouches for is no identity (nOAuth).
+	if f.email && id.EmailVerified && plain(id.Email) {
+		h.Set(prefix+"Email", id.Email)
+	}
+	if groups := joinable(id.Groups); f.groups && groups != "" {
+		h.Set(prefix+"Groups", groups)
+	}
+}
+
+// joinable joins values with commas and leaves out those that would be read as
+// two, or as another: the group "a,admins" is not a membership of admins.
+func joinable(values []string) string {
+	kept := make([]string, 0, len(values))
+	for _, v := range values {
+		if plain(v) && !strings.Contains(v, ",") {
+			kept = append(kept, v)
+		}
+	}
+	return strings.Join(kept, ",")
+}
+
+// plain reports whether v stands in a field as it is: printable ASCII (servers
+// disagree about any other byte, CVE-2023-27493), no space at either end.
+func plain(v string) bool {
+	for i := range len(v) {
+		if v[i] < ' ' || v[i] > '~' {
+			return false
+		}
+	}
+	return v != "" && v == strings.TrimSpace(v)
+}
