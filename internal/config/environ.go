@@ -101,7 +101,6 @@ func (e *environment) take(name, value string, raw map[string]string) {
 		e.add(name, "is set but empty: give it a value, or do not set it")
 		return
 	}
-	check := plainText
 	if file {
 		var err error
 		if value, err = readSecret(value); err != nil {
@@ -109,10 +108,7 @@ func (e *environment) take(name, value string, raw map[string]string) {
 			return
 		}
 	}
-	if s.secret {
-		check = noControl
-	}
-	if err := check(value); err != nil {
+	if err := plainText(value); err != nil {
 		e.add(name, err.Error())
 		return
 	}

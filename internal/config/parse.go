@@ -176,7 +176,8 @@ func parseHostPort(s string) error {
 	return nil
 }
 
-// plainText is asked of every value that is not a secret.
+// plainText is asked of every value, secrets included: blanks around a key do
+// not survive a header field, and a line break in it would end the field.
 func plainText(s string) error {
 	if strings.TrimSpace(s) != s {
 		return errSpace

@@ -175,7 +175,7 @@ func (c *checker) key(key leaf[secret.Value], file leaf[string]) secret.Value {
 	case file.good():
 		s, err := readSecret(c.beside(file.v))
 		if err == nil {
-			err = noControl(s)
+			err = plainText(s)
 		}
 		if err != nil {
 			c.add(file.at, err.Error())

@@ -69,7 +69,8 @@ func (c *checker) reported(where string) bool {
 	return slices.ContainsFunc(c.problems, func(p Problem) bool { return p.Where == where })
 }
 
-// publicURL wants scheme and host alone. A slash at the end is forgiven.
+// publicURL wants scheme and host alone, and brings them into the one spelling
+// that browsers use. A slash at the end is forgiven.
 func (c *checker) publicURL() {
 	u := c.s.PublicURL.URL
 	if u == nil {
@@ -78,6 +79,8 @@ func (c *checker) publicURL() {
 	if u.Path == "/" {
 		u.Path = ""
 	}
+	u.Host = strings.ToLower(u.Host)
+	u.Host = strings.TrimSuffix(u.Host, map[string]string{"https": ":443", "http": ":80"}[u.Scheme])
 	if u.Path != "" || u.RawQuery != "" || u.ForceQuery {
 		c.mistake("PUBLIC_URL", "has a path or a query: write scheme and host alone, like https://models.example.com")
 	}

@@ -72,7 +72,7 @@ func (f *routesFile) secret(n ast.Node) (secret.Value, error) {
 	case strings.TrimSpace(s) == "":
 		return secret.Value{}, errNothing
 	}
-	return secret.New(s), noControl(s)
+	return secret.New(s), plainText(s)
 }
 
 func (f *routesFile) boolean(n ast.Node) (bool, error) {

@@ -1,0 +1,123 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"strings"
+	"time"
+
+	"amlproxy/internal/secret"
+)
+
+const generated = "<!-- Written by `go test ./internal/config -update`; do not edit. -->\n\n"
+
+// Reference returns the table of all settings, in Markdown. docs/settings.md is
+// this text, and a test keeps it so.
+func Reference() string {
+	var b strings.Builder
+	b.WriteString("# Settings\n\n" + generated)
+	b.WriteString("Every setting is an environment variable. A secret may be read from a file instead: add `_FILE` to its name.\n" +
+		"A setting that is there but empty, that nothing knows, or that comes after a gap in the numbers is a mistake, and `amlproxy check` lists all of them.\n" +
+		"Sizes are written like `64KiB`, durations like `90s`; elements of a list are separated by commas.\n")
+	chapters := []struct {
+		title string
+		rows  []setting
+	}{
+		{"", rows(reflect.TypeFor[Settings](), Prefix)},
+		{"More issuers of bearer tokens, numbered from 0", rows(reflect.TypeFor[BearerIssuer](), issuersFamily+"n_")},
+		{"Who the proxy is in Azure", rows(reflect.TypeFor[Identity](), "")},
+		{"Simple routes without a file, numbered from 0", rows(reflect.TypeFor[rawRoute](), routesFamily+"n_")},
+	}
+	for _, c := range chapters {
+		if c.title != "" {
+			b.WriteString(chapter(c.title))
+		}
+		for _, s := range c.rows {
+			if s.group != "" {
+				b.WriteString(chapter(s.group))
+			}
+			b.WriteString(s.row())
+		}
+	}
+	b.WriteString("\nWithout a service principal here, the proxy is who azidentity's default chain finds, by its own names (`AZURE_CLIENT_ID`, `IDENTITY_ENDPOINT`, …).\n" +
+		"`HTTPS_PROXY` and `SSL_CERT_FILE` mean what they mean everywhere.\n")
+	return b.String()
+}
+
+func chapter(title string) string {
+	return "\n## " + title + "\n\n| name | type | default | meaning |\n|---|---|---|---|\n"
+}
+
+func (s setting) row() string {
+	def := "–"
+	if s.def != "" {
+		def = "`" + s.def + "`"
+	}
+	doc := s.doc
+	if s.oneof != nil {
+		doc += " One of `" + strings.Join(s.oneof, "`, `") + "`."
+	}
+	return fmt.Sprintf("| `%s` | %s | %s | %s |\n", s.name, typeName(s.typ), def, doc)
+}
+
+// typeName says how a value is written, in the environment and in the file.
+func typeName(t reflect.Type) string {
+	switch t {
+	case reflect.TypeFor[bool](), reflect.TypeFor[leaf[bool]]():
+		return "true, false"
+	case reflect.TypeFor[leaf[int]]():
+		return "number"
+	case reflect.TypeFor[time.Duration](), reflect.TypeFor[leaf[time.Duration]]():
+		return "duration"
+	case reflect.TypeFor[Size](), reflect.TypeFor[leaf[Size]]():
+		return "size"
+	case reflect.TypeFor[URL]():
+		return "URL"
+	case reflect.TypeFor[[]string](), reflect.TypeFor[[]netip.Prefix](), reflect.TypeFor[leaf[[]item]]():
+		return "list"
+	case reflect.TypeFor[secret.Value](), reflect.TypeFor[leaf[secret.Value]]():
+		return "secret"
+	case reflect.TypeFor[[]secret.Value]():
+		return "list of secrets"
+	case reflect.TypeFor[leaf[map[string][]item]]():
+		return "mapping of lists"
+	}
+	if isSection(t) {
+		return "mapping"
+	}
+	return "text"
+}
+
+// RoutesReference returns the keys of the routes file, in Markdown; docs/routes.md
+// is this text.
+func RoutesReference() string {
+	var b strings.Builder
+	b.WriteString("# The routes file\n\n" + generated)
+	b.WriteString("YAML, named by `AMLPROXY_ROUTES_FILE`: `routes:` and a list of routes with the keys below. A key that is unknown, twice, empty or of another type is a mistake.\n" +
+		"Anchors, aliases and merge keys are fine; tags and further documents are not.\n")
+	writeKeys(&b, "", reflect.TypeFor[rawRoute]())
+	return b.String()
+}
+
+// writeKeys writes the keys of a mapping, then those of the mappings in it. all
+// and none are described where they stand: their keys are those of access.
+func writeKeys(b *strings.Builder, under string, t reflect.Type) {
+	title := "A route"
+	if under != "" {
+		title = "`" + under + "`"
+	}
+	b.WriteString("\n## " + title + "\n\n| key | type | in the environment | meaning |\n|---|---|---|---|\n")
+	for f := range fields(t) {
+		name := "–"
+		if env := f.Tag.Get("env"); env != "" && env != "-" {
+			name = "`" + routesFamily + "n_" + env + "`"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.Tag.Get("yaml"), typeName(f.Type), name, f.Tag.Get("doc"))
+	}
+	for f := range fields(t) {
+		if isSection(f.Type) && f.Tag.Get("env") != "-" {
+			writeKeys(b, f.Tag.Get("yaml"), f.Type.Elem())
+		}
+	}
+}
