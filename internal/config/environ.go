@@ -82,7 +82,7 @@ func (e *environment) lookup(name string) (s setting, file, ok bool) {
 
 // take judges one name and its value.
 func (e *environment) take(name, value string, raw map[string]string) {
-	s, file, ok := e.lookup(name)
+	_, file, ok := e.lookup(name)
 	if !ok {
 		e.unknown(name)
 		return
