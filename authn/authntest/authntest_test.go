@@ -2,12 +2,17 @@ package authntest_test
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/json"
+	"html"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/coreos/go-oidc/v3/oidc"
@@ -106,6 +111,9 @@ func (p *party) signIn(t *testing.T, options ...oauth2.AuthCodeOption) url.Value
 		t.Fatal(err)
 	}
 	text := body(t, r)
+	if strings.Contains(text, "<script>") {
+		return p.relayed(t, text)
+	}
 	select {
 	case response := <-p.callbacks:
 		return response
@@ -113,6 +121,25 @@ func (p *party) signIn(t *testing.T, options ...oauth2.AuthCodeOption) url.Value
 		t.Fatalf("no authorization response, but %s: %s", r.Status, text)
 		return nil
 	}
+}
+
+// relayed posts what a page of the response mode form_post holds, as its script does.
+func (p *party) relayed(t *testing.T, text string) url.Values {
+	t.Helper()
+	action := regexp.MustCompile(`<form method="post" action="([^"]*)">`).FindStringSubmatch(text)
+	if action == nil {
+		t.Fatalf("no form to post in\n%s", text)
+	}
+	fields := url.Values{}
+	for _, m := range regexp.MustCompile(`<input type="hidden" name="([^"]*)" value="([^"]*)">`).FindAllStringSubmatch(text, -1) {
+		fields.Add(html.UnescapeString(m[1]), html.UnescapeString(m[2]))
+	}
+	r, err := p.browser.PostForm(html.UnescapeString(action[1]), fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body(t, r)
+	return <-p.callbacks
 }
 
 func body(t *testing.T, r *http.Response) string {
@@ -123,4 +150,45 @@ func body(t *testing.T, r *http.Response) string {
 	}
 	r.Body.Close()
 	return string(b)
+}
+
+func header(t *testing.T, token string) map[string]any {
+	t.Helper()
+	encoded, _, _ := strings.Cut(token, ".")
+	decoded, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var h map[string]any
+	if err := json.Unmarshal(decoded, &h); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (p *party) refresh(t *testing.T, token string) (*oauth2.Token, error) {
+	t.Helper()
+	return p.oauth2.TokenSource(p.context(t), &oauth2.Token{RefreshToken: token}).Token()
+}
+
+func (p *party) userinfo(t *testing.T, token string) (int, map[string]any) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, p.provider.Issuer()+"/userinfo", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	answer, err := p.browser.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := body(t, answer)
+	if answer.StatusCode != http.StatusOK {
+		return answer.StatusCode, nil
+	}
+	var info map[string]any
+	if err := json.Unmarshal([]byte(text), &info); err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, info
 }

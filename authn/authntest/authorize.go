@@ -3,6 +3,7 @@ package authntest
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -15,6 +16,13 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil { // here, because op parses a copy of r
 		http.Error(w, "the request cannot be read", http.StatusBadRequest)
 		return
+	}
+	for name, values := range r.Form {
+		// RFC 6749 section 3.1. Of two redirect_uri op might check one and this the other.
+		if len(values) > 1 {
+			http.Error(w, "the parameter "+strconv.Quote(name)+" is there twice", http.StatusBadRequest)
+			return
+		}
 	}
 	a := hold(p.op, r)
 	to := a.header.Get("Location")

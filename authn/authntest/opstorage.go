@@ -15,9 +15,8 @@ var errUnsupported = errors.New("this provider does not do that")
 
 // opStorage lets op see the store and the keys.
 type opStorage struct {
-	store     *store
-	keys      *keyring
-	signedOut string // where a sign-out ends that names no address
+	store *store
+	keys  *keyring
 }
 
 var (
@@ -28,12 +27,20 @@ var (
 	_ op.CanTerminateSessionFromRequest = (*opStorage)(nil)
 )
 
-func (s *opStorage) CreateAuthRequest(_ context.Context, r *oidc.AuthRequest, _ string) (op.AuthRequest, error) {
-	return s.store.addRequest(*r, time.Now())
+func (s *opStorage) CreateAuthRequest(_ context.Context, r *oidc.AuthRequest, hint string) (op.AuthRequest, error) {
+	kept, err := s.store.addRequest(*r, hint, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return kept, nil
 }
 
 func (s *opStorage) AuthRequestByID(_ context.Context, id string) (op.AuthRequest, error) {
-	return s.store.request(id, time.Now())
+	r, err := s.store.request(id, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	return r, nil
 }
 
 func (s *opStorage) AuthRequestByCode(_ context.Context, code string) (op.AuthRequest, error) {
@@ -117,8 +124,8 @@ func (s *opStorage) TerminateSession(context.Context, string, string) error { re
 // the browser has been ended by then. Refresh tokens live on: offline_access is
 // access while the user is away.
 func (s *opStorage) TerminateSessionFromRequest(_ context.Context, r *op.EndSessionRequest) (string, error) {
-	if sid := sessionOf(r.IDTokenHintClaims); sid != "" {
-		s.store.dropSessionID(sid)
+	if hint := r.IDTokenHintClaims; hint != nil {
+		s.store.dropSessionID(hint.SessionID)
 	}
 	return r.RedirectURI, nil
 }

@@ -12,6 +12,7 @@ import (
 type authRequest struct {
 	oidc.AuthRequest
 	id       string
+	hint     string // the sub of an id_token_hint
 	audience []string
 	expires  time.Time
 	grant    *grant // set on the copy that a code stands for
@@ -38,9 +39,13 @@ func (r *authRequest) GetCodeChallenge() *oidc.CodeChallenge {
 }
 
 // fits says whether a browser's session satisfies the request without asking
-// its user again: OpenID Connect Core 1.0 section 3.1.2.1, prompt and max_age.
+// its user again: OpenID Connect Core 1.0 section 3.1.2.1, prompt, max_age and
+// id_token_hint.
 func (r *authRequest) fits(s *session, now time.Time) bool {
-	if s == nil || r.prompts(oidc.PromptLogin) || r.prompts(oidc.PromptSelectAccount) {
+	if s == nil || r.hint != "" && r.hint != s.subject {
+		return false
+	}
+	if r.prompts(oidc.PromptLogin) || r.prompts(oidc.PromptSelectAccount) {
 		return false
 	}
 	return r.MaxAge == nil || now.Sub(s.authTime) <= time.Duration(*r.MaxAge)*time.Second

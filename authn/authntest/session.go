@@ -4,8 +4,6 @@ import (
 	"crypto/rand"
 	"net/http"
 	"time"
-
-	"github.com/zitadel/oidc/v3/pkg/oidc"
 )
 
 // cookieName returns the name of the browser's session cookie. Cookies do not
@@ -117,12 +115,4 @@ func (s *store) revoke(subject string) {
 			t.grant.revoked = true
 		}
 	}
-}
-
-// sessionOf returns the sid of an ID token that was given as a hint, or nothing.
-func sessionOf(claims *oidc.IDTokenClaims) string {
-	if claims == nil {
-		return ""
-	}
-	return claims.SessionID
 }

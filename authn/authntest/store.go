@@ -142,7 +142,8 @@ func (s *store) user(subject string) (*User, bool) {
 }
 
 // addRequest keeps r until its user has signed in, and returns it with an ID.
-func (s *store) addRequest(r oidc.AuthRequest, now time.Time) (*authRequest, error) {
+// hint is whom the client expects, if it said.
+func (s *store) addRequest(r oidc.AuthRequest, hint string, now time.Time) (*authRequest, error) {
 	c, err := s.client(r.ClientID)
 	if err != nil {
 		return nil, err
@@ -150,7 +151,7 @@ func (s *store) addRequest(r oidc.AuthRequest, now time.Time) (*authRequest, err
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sweep(now)
-	kept := &authRequest{AuthRequest: r, id: rand.Text(), audience: c.audiences, expires: now.Add(requestLife)}
+	kept := &authRequest{AuthRequest: r, id: rand.Text(), hint: hint, audience: c.audiences, expires: now.Add(requestLife)}
 	s.requests[kept.id] = kept
 	return kept, nil
 }
