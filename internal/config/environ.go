@@ -121,7 +121,7 @@ func (e *environment) unknown(name string) {
 		e.add(name, "is not supported yet: remove it")
 		return
 	}
-	if m := numbered.FindStringSubmatch(name); m != nil && m[1] == routesFamily && slices.Contains(fileKeys(), strings.ToLower(m[3])) {
+	if m := numbered.FindStringSubmatch(name); m != nil && m[1] == routesFamily && e.fileOnly(m[3]) {
 		e.add(show(name), "is not a setting: only a routes file ("+Prefix+"ROUTES_FILE) can say this")
 		return
 	}
@@ -135,6 +135,12 @@ func (e *environment) unknown(name string) {
 	e.add(show(name), "is not a setting: the nearest is "+nearest(name, known))
 }
 
+// fileOnly reports whether a routes file has a key for what ROUTES_n_ has no name for.
+func (e *environment) fileOnly(key string) bool {
+	_, known := e.known[routesFamily+"n_"+key]
+	return !known && slices.Contains(fileKeys(), strings.ToLower(key))
+}
+
 // count returns how many entries a family has, and reports the first number
 // that is missing: what lies behind the gap must not be dropped silently.
 func (e *environment) count(family string, raw map[string]string) int {
@@ -145,7 +151,7 @@ func (e *environment) count(family string, raw map[string]string) int {
 			continue
 		}
 		n, err := strconv.Atoi(m[2])
-		if _, ok := first[n]; err == nil && !ok {
+		if _, ok := first[n]; err == nil && !ok && strconv.Itoa(n) == m[2] {
 			first[n] = name
 		}
 	}
