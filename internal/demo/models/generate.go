@@ -1,7 +1,7 @@
 //go:build ignore
 
 // This program trains the models again; package train says how, and why the
-// result is always the same. AMLPROXY_SKLEARN_DATA is a folder that
+// result is always the same. SKLEARN_DATA is a folder that
 // scripts/sklearn-data made.
 package main
 
@@ -14,7 +14,7 @@ import (
 )
 
 func main() {
-	files, err := train.Files(os.Getenv("AMLPROXY_SKLEARN_DATA"))
+	files, err := train.Files(os.Getenv("SKLEARN_DATA"))
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// DataDir is the folder with scikit-learn's data. AMLPROXY_SKLEARN_DATA names
+// DataDir is the folder with scikit-learn's data. SKLEARN_DATA names
 // it, and then it must be there: `make test` sets it, so that there no test
 // that needs the data is left out. Otherwise it is where `make deps` puts it.
 func DataDir(t *testing.T) string {
 	t.Helper()
-	dir := os.Getenv("AMLPROXY_SKLEARN_DATA")
+	dir := os.Getenv("SKLEARN_DATA")
 	if dir != "" {
 		return dir
 	}

@@ -72,7 +72,7 @@ func (r recipe) run(dir string, files map[string][]byte) error {
 		Provenance: trained.Provenance{
 			Package: "python3-sklearn", Version: version, License: "BSD-3-Clause",
 			Source: r.source, Files: all.sums,
-			Command: "scripts/sklearn-data DIR && AMLPROXY_SKLEARN_DATA=DIR go generate ./internal/demo/models",
+			Command: "scripts/sklearn-data DIR && SKLEARN_DATA=DIR go generate ./internal/demo/models",
 			Method:  r.method, Seed: seed,
 			TrainedRows: len(learn.rows), HeldOutRows: len(held.rows),
 		},

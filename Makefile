@@ -1,0 +1,63 @@
+# Everything that is done to this repository. `make test` is what has to pass,
+# and it needs a Debian machine with Go, make, gcc and apt, no more.
+
+# Where Go's own archive puts it, if it is in no PATH yet.
+export PATH := $(PATH):/usr/local/go/bin
+
+# Tools are built once, at these versions, into a folder of this checkout.
+TOOLS         := $(CURDIR)/.cache/bin
+GOFUMPT       := $(TOOLS)/gofumpt-v0.12.0
+GOLANGCI_LINT := $(TOOLS)/golangci-lint-v2.15.0
+
+# What the tests of internal/demo/models train from; see scripts/sklearn-data.
+export SKLEARN_DATA := $(CURDIR)/.cache/sklearn-data
+
+# How long each fuzz target runs.
+FUZZTIME := 3s
+
+# Folders with Go code; those that start with a dot are not meant.
+FOLDERS := $(wildcard */)
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help test deps lint build fuzz fmt generate
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+
+test: deps lint build ## install what is missing, then check everything
+	go test -race ./...
+	scripts/fuzz $(FUZZTIME)
+
+deps: ## install what the tests need: a Chromium, scikit-learn's data
+	scripts/deps
+	scripts/sklearn-data $(SKLEARN_DATA)
+
+lint: $(GOFUMPT) $(GOLANGCI_LINT) ## formatting, vet, golangci-lint, modules
+	@unformatted=$$($(GOFUMPT) -l $(FOLDERS)); \
+	if [ -n "$$unformatted" ]; then printf 'not formatted (make fmt does it):\n%s\n' "$$unformatted"; exit 1; fi
+	go vet ./...
+	$(GOLANGCI_LINT) run ./...
+	go mod tidy -diff
+	go mod verify
+
+build: ## the static binary, bin/amlproxy
+	CGO_ENABLED=0 go build -trimpath -o bin/amlproxy ./cmd/amlproxy
+
+fuzz: ## run every fuzz target, each for FUZZTIME
+	scripts/fuzz $(FUZZTIME)
+
+fmt: $(GOFUMPT) $(GOLANGCI_LINT) ## format the code
+	$(GOLANGCI_LINT) fmt
+	$(GOFUMPT) -w $(FOLDERS)
+
+generate: deps ## train the demo's models again
+	go generate ./...
+
+$(GOFUMPT):
+	CGO_ENABLED=0 GOBIN=$(TOOLS) go install mvdan.cc/gofumpt@v0.12.0
+	mv $(TOOLS)/gofumpt $@
+
+$(GOLANGCI_LINT):
+	CGO_ENABLED=0 GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+	mv $(TOOLS)/golangci-lint $@
