@@ -1,0 +1,96 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"amlproxy/internal/app"
+	"amlproxy/internal/config"
+	"amlproxy/internal/demo"
+)
+
+// command returns the tree of commands over an environment.
+func command(environ []string) *cobra.Command {
+	serve := func(cmd *cobra.Command, _ []string) error { return serve(cmd, environ) }
+	root := &cobra.Command{
+		Use:   "amlproxy",
+		Short: "Azure Machine Learning models behind a sign-in",
+		Long: "amlproxy signs callers in with OpenID Connect and calls Azure Machine Learning's scoring\n" +
+			"endpoints with the key or token that they want. It is configured by the environment; without a\n" +
+			"command it serves. To see it work without Azure: amlproxy demo",
+		Args: noArguments, RunE: serve,
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.AddCommand(
+		&cobra.Command{Use: "serve", Short: "Run the proxy", Args: noArguments, RunE: serve},
+		&cobra.Command{
+			Use: "check", Short: "Validate the settings, without calling anybody", Args: noArguments,
+			RunE: func(cmd *cobra.Command, _ []string) error { return check(cmd, environ) },
+		},
+		&cobra.Command{
+			Use: "healthcheck", Short: "Exit 0 if the proxy on this machine is ready", Args: noArguments,
+			RunE: func(cmd *cobra.Command, _ []string) error { return healthcheck(cmd, environ) },
+		},
+		&cobra.Command{
+			Use: "version", Short: "Print the version", Args: noArguments,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				_, err := fmt.Fprintln(cmd.OutOrStdout(), version())
+				return err
+			},
+		},
+		demoCommand(),
+	)
+	return root
+}
+
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return &usageError{fmt.Errorf("there is no %q here; see %s --help", args[0], cmd.CommandPath())}
+}
+
+func serve(cmd *cobra.Command, environ []string) error {
+	settings, err := config.Load(environ)
+	if err != nil {
+		return &usageError{err}
+	}
+	proxy, err := app.New(settings, app.Options{Log: cmd.ErrOrStderr()})
+	if err != nil {
+		return &usageError{err}
+	}
+	return proxy.Run(cmd.Context())
+}
+
+// check builds all that serve would run, and runs nothing.
+func check(cmd *cobra.Command, environ []string) error {
+	settings, err := config.Load(environ)
+	if err != nil {
+		return &usageError{err}
+	}
+	if _, err := app.New(settings, app.Options{Log: cmd.ErrOrStderr()}); err != nil {
+		return &usageError{err}
+	}
+	for _, warning := range settings.Warnings {
+		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", warning)
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "the settings are in order: %d routes\n", len(settings.Routes))
+	return err
+}
+
+func demoCommand() *cobra.Command {
+	var options demo.Options
+	cmd := &cobra.Command{
+		Use: "demo", Short: "Run everything on this machine: identity provider, workspace, models, proxy", Args: noArguments,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			options.Out, options.Log = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			return demo.Run(cmd.Context(), options)
+		},
+	}
+	cmd.Flags().StringVar(&options.Listen, "listen", "127.0.0.1:8080", "`ADDR`ess of the proxy, as host:port")
+	cmd.Flags().BoolVar(&options.Chaos, "chaos", false, "regenerate a key or revoke a token somewhere every 4 s, and count")
+	return cmd
+}

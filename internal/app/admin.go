@@ -1,0 +1,30 @@
+package app
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"amlproxy/proxy"
+)
+
+// admin is what the operator and the platform meet, on a listener of its own.
+func admin(r *readiness) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	ready := func(w http.ResponseWriter, _ *http.Request) { answerReadiness(w, r.detailed()) }
+	mux.HandleFunc("GET /readyz", ready)
+	mux.HandleFunc("GET /startupz", ready)
+	return mux
+}
+
+func answerReadiness(w http.ResponseWriter, reading proxy.Readiness) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	if !reading.Ready {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	_ = json.NewEncoder(w).Encode(reading)
+}

@@ -1,0 +1,213 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"amlproxy/internal/config"
+	"amlproxy/internal/telemetry"
+	"amlproxy/proxy"
+	"amlproxy/upstream/azureml"
+)
+
+// Options are what a program may want besides its settings. The zero value is
+// what serve uses.
+type Options struct {
+	Log io.Writer // where the log goes; nil: standard error
+	// Listener and AdminListener, if not nil, are used instead of listening on the
+	// settings' addresses.
+	Listener, AdminListener net.Listener
+	// Observe, if not nil, is given every Record, as the access log is.
+	Observe func(proxy.Record)
+}
+
+// An App is a proxy with everything behind it, built and not yet running.
+type App struct {
+	settings *config.Settings
+	options  Options
+	log      *zap.Logger
+
+	handler   http.Handler
+	readiness *readiness
+	workspace *azureml.Workspace // may be nil
+	outgoing  []*http.Transport
+	tls       *tls.Config // nil: plain http
+}
+
+// New builds everything that the settings describe. It asks nobody: neither the
+// provider nor Azure has to be there. An App that is not run needs no closing.
+func New(s *config.Settings, o Options) (*App, error) {
+	if o.Log == nil {
+		o.Log = os.Stderr
+	}
+	log, err := telemetry.NewLogger(o.Log, s.LogLevel, s.LogFormat)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := roots(s.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	toProvider, toAzure, toModels := outgoing(pool), outgoing(pool), scoring(pool)
+	a := &App{settings: s, options: o, log: log, outgoing: []*http.Transport{toProvider, toAzure, toModels}}
+
+	who, err := newCallers(s, &http.Client{Transport: toProvider})
+	if err != nil {
+		return nil, err
+	}
+	a.workspace, err = newWorkspace(s, &http.Client{Transport: toAzure}, log)
+	if err != nil {
+		return nil, err
+	}
+	a.readiness = &readiness{models: newModels(s, a.workspace, toModels, log)}
+	a.handler, err = a.newProxy(who)
+	if err != nil {
+		return nil, err
+	}
+	return a, a.loadCertificate()
+}
+
+func (a *App) newProxy(who callers) (http.Handler, error) {
+	access := telemetry.AccessLog(a.log)
+	cfg := proxy.Config{
+		Authenticator: who.authenticator, Issuers: who.issuers,
+		PublicURL: a.settings.PublicURL.URL, TrustedProxies: a.settings.TrustedProxies,
+		Ready:  a.readiness.public,
+		Record: access,
+	}
+	if observe := a.options.Observe; observe != nil {
+		cfg.Record = func(r proxy.Record) { access(r); observe(r) }
+	}
+	if who.login != nil { // a nil *Login in the interface would not be nil
+		cfg.Login = who.login
+	}
+	for i := range a.readiness.models {
+		cfg.Routes = append(cfg.Routes, a.readiness.models[i].route)
+	}
+	return proxy.New(cfg)
+}
+
+func (a *App) loadCertificate() error {
+	if a.settings.TLSCertFile == "" {
+		return nil
+	}
+	c, err := newCertificate(a.settings.TLSCertFile, a.settings.TLSKeyFile)
+	if err != nil {
+		return err
+	}
+	a.tls = &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
+	return nil
+}
+
+// Run listens and serves until ctx ends, then lets requests finish for as long
+// as DRAIN_TIMEOUT and returns nil. It returns an error if it cannot listen or
+// serve. When it returns, nothing that it started is left.
+func (a *App) Run(ctx context.Context) error {
+	callers, operators, err := a.listen(ctx)
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	for _, warning := range a.settings.Warnings {
+		a.log.Warn(warning)
+	}
+	for i := range a.readiness.models {
+		a.readiness.models[i].backend.Warm()
+	}
+	a.readiness.serving.Store(true)
+	a.log.Info("serving", zap.Stringer("address", callers.Addr()), zap.Stringer("admin", operators.Addr()),
+		zap.Int("routes", len(a.readiness.models)))
+
+	public, operator := a.server(a.handler), a.server(admin(a.readiness))
+	group, failed := errgroup.WithContext(ctx)
+	group.Go(func() error { return serve(public, callers) })
+	group.Go(func() error { return serve(operator, operators) })
+	group.Go(func() error {
+		<-failed.Done()
+		a.readiness.serving.Store(false) // first, so that whoever balances load looks elsewhere
+		return a.drain(public, operator)
+	})
+	return group.Wait()
+}
+
+// listen opens both listeners or none.
+func (a *App) listen(ctx context.Context) (callers, operators net.Listener, err error) {
+	callers, err = listenOn(ctx, a.options.Listener, "AMLPROXY_LISTEN", a.settings.Listen)
+	if err != nil {
+		return nil, nil, err
+	}
+	operators, err = listenOn(ctx, a.options.AdminListener, "AMLPROXY_ADMIN_LISTEN", a.settings.AdminListen)
+	if err != nil {
+		_ = callers.Close()
+		return nil, nil, err
+	}
+	if a.tls != nil {
+		callers = tls.NewListener(callers, a.tls)
+	}
+	return callers, operators, nil
+}
+
+func listenOn(ctx context.Context, given net.Listener, setting, address string) (net.Listener, error) {
+	if given != nil {
+		return given, nil
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("%s=%s: %w", setting, address, err)
+	}
+	return l, nil
+}
+
+// server has no write timeout: an answer may stream for hours. The route's own
+// timeouts bound it.
+func (a *App) server(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: a.settings.ReadHeaderTimeout,
+		IdleTimeout:       a.settings.IdleTimeout,
+		MaxHeaderBytes:    int(a.settings.MaxHeaderBytes),
+		ErrorLog:          zap.NewStdLog(a.log.Named("http").WithOptions(zap.IncreaseLevel(zap.DebugLevel))),
+	}
+}
+
+func serve(s *http.Server, l net.Listener) error {
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// drain lets requests finish, the operator's last: readiness is asked until the end.
+func (a *App) drain(public, operator *http.Server) error {
+	a.log.Info("draining", zap.Duration("at_most", a.settings.DrainTimeout))
+	ctx, cancel := context.WithTimeout(context.Background(), a.settings.DrainTimeout)
+	defer cancel()
+	if err := public.Shutdown(ctx); err != nil {
+		a.log.Warn("requests were cut after DRAIN_TIMEOUT")
+		_ = public.Close()
+	}
+	_ = operator.Close()
+	return nil
+}
+
+func (a *App) close() {
+	for i := range a.readiness.models {
+		_ = a.readiness.models[i].backend.Close()
+	}
+	if a.workspace != nil {
+		_ = a.workspace.Close()
+	}
+	for _, t := range a.outgoing {
+		t.CloseIdleConnections()
+	}
+	_ = a.log.Sync()
+}

@@ -1,0 +1,126 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"amlproxy/internal/app"
+	"amlproxy/internal/config"
+)
+
+// Options are the demo's flags, and where it writes.
+type Options struct {
+	Listen   string        // of the proxy; 127.0.0.1:8080 when empty
+	Chaos    bool          // regenerate keys and revoke tokens all the time
+	Every    time.Duration // between two of those; 4 s when zero
+	Out, Log io.Writer     // for people, and for the proxy's own log; standard output and error when nil
+}
+
+// Run starts a World and the proxy in front of it, prints how to use them, and
+// goes on until ctx ends.
+func Run(ctx context.Context, o Options) error {
+	o = o.withDefaults()
+	listener, provider, err := listen(ctx, o.Listen)
+	if err != nil {
+		return err
+	}
+	public := "http://" + dialable(listener.Addr().String(), o.Listen)
+	world, err := NewWorld(Place{
+		PublicURL: public, ProviderListener: provider,
+		Issuer: "http://" + dialable(provider.Addr().String(), o.Listen),
+	})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	tally := &tally{}
+	proxy, err := newProxy(world, listener, tally, o)
+	if err != nil {
+		return errors.Join(err, listener.Close(), world.Close())
+	}
+	if _, err := io.WriteString(o.Out, world.banner(public)); err != nil {
+		return errors.Join(err, listener.Close(), world.Close())
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return proxy.Run(ctx) })
+	if o.Chaos {
+		group.Go(func() error { return world.chaos(ctx, o.Every, tally, o.Out) })
+	}
+	return errors.Join(group.Wait(), world.Close())
+}
+
+func (o Options) withDefaults() Options {
+	if o.Listen == "" {
+		o.Listen = "127.0.0.1:8080"
+	}
+	if o.Every <= 0 {
+		o.Every = 4 * time.Second
+	}
+	if o.Out == nil {
+		o.Out = os.Stdout
+	}
+	if o.Log == nil {
+		o.Log = os.Stderr
+	}
+	return o
+}
+
+// newProxy builds the proxy as serve does: from settings. Only the listeners are
+// handed over, since they had to be there before the settings could name them.
+func newProxy(w *World, listener net.Listener, t *tally, o Options) (*app.App, error) {
+	settings, err := config.Load(append(w.Environ(), "AMLPROXY_LOG_LEVEL=warn", "AMLPROXY_LOG_FORMAT=console"))
+	if err != nil {
+		return nil, err
+	}
+	operators, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	return app.New(settings, app.Options{
+		Log: o.Log, Listener: listener, AdminListener: operators, Observe: t.observe,
+	})
+}
+
+// listen opens the proxy's listener and, on the same host, the provider's: on
+// the next port, or on any if that is taken.
+func listen(ctx context.Context, address string) (proxy, provider net.Listener, err error) {
+	var config net.ListenConfig
+	proxy, err = config.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, nil, fmt.Errorf("listening on %s: %w (is something else there? choose another with --listen HOST:PORT)", address, err)
+	}
+	host, _, _ := net.SplitHostPort(address)
+	_, port, _ := net.SplitHostPort(proxy.Addr().String())
+	for _, next := range []string{after(port), "0"} {
+		if provider, err = config.Listen(ctx, "tcp", net.JoinHostPort(host, next)); err == nil {
+			return proxy, provider, nil
+		}
+	}
+	return nil, nil, errors.Join(fmt.Errorf("listening for the identity provider: %w", err), proxy.Close())
+}
+
+func after(port string) string {
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 65535 {
+		return "0"
+	}
+	return strconv.FormatUint(n+1, 10)
+}
+
+// dialable returns what a browser on this machine calls a listener: by the host
+// that was asked for, unless that is no host in particular.
+func dialable(actual, asked string) string {
+	_, port, _ := net.SplitHostPort(actual)
+	host, _, _ := net.SplitHostPort(asked)
+	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}
