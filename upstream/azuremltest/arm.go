@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"path"
 	"regexp"
 	"slices"
 	"strconv"
@@ -63,10 +64,18 @@ func (a *Azure) guarded(action string, do operation) operation {
 			return refusal
 		}
 		if !a.may(actionPrefix + action) {
-			return a.forbidden(actionPrefix+action, r.URL.Path)
+			return a.forbidden(actionPrefix+action, scopeOf(r))
 		}
 		return do(r)
 	}
+}
+
+// scopeOf is the resource of a call: its path, without a POST's action.
+func scopeOf(r *http.Request) string {
+	if r.Method == http.MethodPost {
+		return path.Dir(r.URL.Path)
+	}
+	return r.URL.Path
 }
 
 var version = regexp.MustCompile(`^20\d\d-\d\d-\d\d(-preview)?$`)
@@ -118,7 +127,7 @@ func (a *Azure) checkWorkspace(r *http.Request, fail shape) (answer, bool) {
 
 func (a *Azure) getWorkspace(*http.Request) answer {
 	return jsonAnswer(http.StatusOK, fields{
-		"id": a.scopeOf(), "name": a.options.Workspace, "type": provider + "/workspaces",
+		"id": a.id(), "name": a.options.Workspace, "type": provider + "/workspaces",
 		"location": a.options.Location, "tags": fields{},
 		"properties": fields{
 			"friendlyName": a.options.Workspace, "workspaceId": a.workspaceID, "provisioningState": "Succeeded",
@@ -154,7 +163,7 @@ func getEndpoint(s *Scoring, _ *http.Request) answer { return jsonAnswer(http.St
 // listing answers with one page of the collection.
 func (a *Azure) listing(all map[string]*Scoring, collection string) operation {
 	return func(r *http.Request) answer {
-		next := a.arm.url + a.scopeOf(collection) + "?api-version=" + url.QueryEscape(r.URL.Query().Get("api-version"))
+		next := a.arm.url + a.id(collection) + "?api-version=" + url.QueryEscape(r.URL.Query().Get("api-version"))
 		return a.page(r, all, "$skip", next, (*Scoring).resource)
 	}
 }

@@ -155,7 +155,7 @@ func (s *Scoring) newToken() (text string, expires, refresh time.Time, refusal a
 }
 
 // audience is that of the workspace tokens for this endpoint alone.
-func (s *Scoring) audience() string { return s.azure.scopeOf(s.compute.collection(), s.name) }
+func (s *Scoring) audience() string { return s.azure.id(s.compute.collection(), s.name) }
 
 // A verdict is what a scoring server makes of a call's credential.
 type verdict int

@@ -208,7 +208,7 @@ func (s *Scoring) resource() fields {
 		}
 		properties["traffic"], properties["mirrorTraffic"], properties["compute"] = s.traffic(), fields{}, nil
 	}
-	id := s.azure.scopeOf(s.compute.collection(), s.name)
+	id := s.azure.id(s.compute.collection(), s.name)
 	return fields{
 		"id": id, "name": s.name, "type": provider + "/workspaces/" + s.compute.collection(),
 		"location": s.location, "tags": s.tags, "properties": properties,

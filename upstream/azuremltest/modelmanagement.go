@@ -48,7 +48,7 @@ func (a *Azure) regional(action string, do operation) operation {
 			return refusal
 		}
 		if action != "" && !a.may(actionPrefix+action) {
-			return a.forbidden(actionPrefix+action, a.scopeOf())
+			return a.forbidden(actionPrefix+action, a.id())
 		}
 		return do(r)
 	}
@@ -59,7 +59,7 @@ func permitted(action string, do func(*Scoring, *http.Request) answer) func(*Sco
 	return func(s *Scoring, r *http.Request) answer {
 		full := actionPrefix + "services/" + s.compute.action() + "/" + action
 		if !s.azure.may(full) {
-			return s.azure.forbidden(full, s.azure.scopeOf())
+			return s.azure.forbidden(full, s.azure.id())
 		}
 		return do(s, r)
 	}

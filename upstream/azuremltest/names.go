@@ -65,8 +65,8 @@ func (a *Azure) Environ() []string {
 	}
 }
 
-// scopeOf is the ARM ID of the workspace, or of something in it.
-func (a *Azure) scopeOf(parts ...string) string {
+// id is the ARM ID of the workspace, or of something in it.
+func (a *Azure) id(parts ...string) string {
 	id := "/subscriptions/" + url.PathEscape(a.options.SubscriptionID) +
 		"/resourceGroups/" + url.PathEscape(a.options.ResourceGroup) +
 		"/providers/Microsoft.MachineLearningServices/workspaces/" + url.PathEscape(a.options.Workspace)
