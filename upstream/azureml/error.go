@@ -48,7 +48,7 @@ func (e *Error) Error() string {
 	b.WriteString(e.Op)
 	if e.Status != 0 {
 		fmt.Fprintf(&b, ": %d", e.Status)
-		if e.Code == "" && e.Message == "" {
+		if e.Code == "" && e.Message == "" && e.Status >= 300 {
 			b.WriteString(" " + http.StatusText(e.Status))
 		}
 	}
@@ -204,14 +204,22 @@ func (t *tokens) failed(err error) error {
 	return e
 }
 
-// A scrubbedError prints its cause's text without secrets, and is its cause to
-// errors.Is and errors.As.
+// A scrubbedError prints its cause's text without secrets. The cause can be asked
+// for with errors.Is, but not be reached: it would print them.
 type scrubbedError struct {
 	text string
 	err  error
 }
 
-func (s scrubber) wrap(err error) error { return scrubbedError{s.clean(err.Error()), err} }
+// wrap scrubs err. MSAL quotes whole an answer that it cannot read, in which
+// there may be a token; that and what follows is cut off.
+func (s scrubber) wrap(err error) error {
+	text, _, cut := strings.Cut(err.Error(), "raw message was")
+	if cut {
+		text = strings.TrimSpace(text)
+	}
+	return scrubbedError{s.clean(text), err}
+}
 
-func (e scrubbedError) Error() string { return e.text }
-func (e scrubbedError) Unwrap() error { return e.err }
+func (e scrubbedError) Error() string        { return e.text }
+func (e scrubbedError) Is(target error) bool { return errors.Is(e.err, target) }

@@ -24,7 +24,10 @@ func (w *Workspace) explain(e *Error, q question) {
 	}
 	e.Action, e.Scope = q.action, q.scope
 	if m := missingAction.FindStringSubmatch(e.Message); m != nil {
-		e.Action, e.Scope = m[1], m[2]
+		e.Action = m[1]
+		if !strings.HasPrefix(strings.ToLower(m[2]), strings.ToLower(q.scope)+"/") {
+			e.Scope = m[2] // one below what was asked about is the path of the call, and no role can be given there
+		}
 	}
 	principal := w.principal
 	if m := objectID.FindStringSubmatch(e.Message); m != nil {
