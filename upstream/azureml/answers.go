@@ -15,6 +15,8 @@ import (
 	"amlproxy/upstream"
 )
 
+var errNotBoolean = errors.New("whether it authenticates is not said by a boolean")
+
 // A place is what a look at an endpoint found: where it is and how it
 // authenticates.
 type place struct {
@@ -39,6 +41,8 @@ func decode(body []byte, into any) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, errNotBoolean):
+		return errNotBoolean
 	case errors.As(err, &wrongType) && wrongType.Field != "":
 		return fmt.Errorf("the answer's %q is not what it should be", wrongType.Field)
 	}
@@ -258,7 +262,7 @@ func (f *flag) UnmarshalJSON(raw []byte) error {
 	case "false", "null":
 		*f = false
 	default:
-		return errors.New("not a boolean")
+		return errNotBoolean
 	}
 	return nil
 }
