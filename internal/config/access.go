@@ -66,8 +66,8 @@ func (c *checker) rules(r *rawRules) Rules {
 		Groups:   c.ruleValues(r.Groups, nil),
 		Roles:    c.ruleValues(r.Roles, nil),
 		Scopes:   c.ruleValues(r.Scopes, scopeToken),
-		Emails:   c.ruleValues(r.Emails, email),
-		Domains:  c.ruleValues(r.Domains, domain),
+		Emails:   lower(c.ruleValues(r.Emails, email)),
+		Domains:  lower(c.ruleValues(r.Domains, domain)),
 		Subjects: c.ruleValues(r.Subjects, nil),
 		Clients:  c.ruleValues(r.Clients, nil),
 	}
@@ -97,6 +97,16 @@ func (c *checker) ruleValues(l leaf[[]item], check func(string) string) []string
 		out = append(out, i.v)
 	}
 	return out
+}
+
+// lower brings domains, and those of addresses, into lower case: case means
+// nothing in them. The part before the @ is left as it is.
+func lower(list []string) []string {
+	for i, v := range list {
+		at := strings.LastIndexByte(v, '@') + 1
+		list[i] = v[:at] + strings.ToLower(v[at:])
+	}
+	return list
 }
 
 // email wants exactly one @: of a@evil.example@corp.example, programs disagree

@@ -152,6 +152,8 @@ func (e *environment) fill(v reflect.Value, prefix string) (first string) {
 // place says where a section was written.
 func place(section reflect.Value, at string) {
 	switch s := section.Interface().(type) {
+	case *rawRoute:
+		s.at = at
 	case *rawAccess:
 		s.at = at
 	case *rawSection:

@@ -1,18 +1,12 @@
 package config
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"regexp"
-	"slices"
-	"strings"
 	"time"
-	"unicode/utf8"
 
-	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 
 	"amlproxy/internal/secret"
@@ -21,7 +15,8 @@ import (
 const (
 	maxRoutesFile = 1 << 20
 	// maxNodes bounds what aliases can blow a file up to.
-	maxNodes = 200_000
+	maxNodes  = 200_000
+	maxMerges = 10
 )
 
 // A routesFile turns the tree that goccy/go-yaml parses into raw routes. The
@@ -33,7 +28,8 @@ type routesFile struct {
 	*report
 	name    string
 	anchors map[string]ast.Node
-	nodes   int
+	nodes   int // resolved so far
+	depth   int // of merges
 }
 
 // fileRoutes reads the routes of a file.
@@ -52,64 +48,6 @@ func fileRoutes(name string, src []byte, r *report) []rawRoute {
 		f.add(name+":1:1", "has no routes: it begins with routes: and a list")
 	}
 	return top.Routes.v
-}
-
-// parse returns the one document of the file, nil when there is none to read.
-func (f *routesFile) parse(src []byte) ast.Node {
-	start := f.name + ":1:1"
-	if !utf8.Valid(src) || strings.ContainsRune(string(src), 0) {
-		f.add(start, "is not UTF-8 text")
-		return nil
-	}
-	file, err := parse(src)
-	if err != nil {
-		where, what := f.syntax(err)
-		f.add(where, what)
-		return nil
-	}
-	var body ast.Node
-	for _, doc := range file.Docs {
-		switch {
-		case doc.Body == nil || doc.Body.Type() == ast.CommentType:
-		case doc.Body.Type() == ast.DirectiveType:
-			f.add(f.pos(doc.Body), "is a directive: leave it out")
-			return nil
-		case body != nil:
-			f.add(f.pos(doc.Body), "begins a second document: put all routes into one")
-			return nil
-		default:
-			body = doc.Body
-		}
-	}
-	if body == nil {
-		f.add(start, "is empty: it begins with routes: and a list")
-	}
-	return body
-}
-
-var errParser = errors.New("cannot be parsed as YAML")
-
-// parse calls the library. A file that makes it panic must not end a proxy that
-// reads its routes again while it serves.
-func parse(src []byte) (file *ast.File, err error) {
-	defer func() {
-		if recover() != nil {
-			file, err = nil, errParser
-		}
-	}()
-	return parser.ParseBytes(src, 0, parser.AllowDuplicateMapKey())
-}
-
-// quoted is what a message of the library may repeat from the source.
-var quoted = regexp.MustCompile("\"[^\"]*\"?|`[^`]*`?")
-
-// syntax says where the library stopped and why, without what it quotes.
-func (f *routesFile) syntax(err error) (where, what string) {
-	var at yaml.Error
-	if !errors.As(err, &at) || at.GetToken() == nil {
-		return f.name + ":1:1", errParser.Error()
-	}
-	return f.at(at.GetToken()), "is not valid YAML: " + quoted.ReplaceAllString(at.GetMessage(), "…")
 }
 
 func (f *routesFile) at(t *token.Token) string {
@@ -142,7 +80,6 @@ func (f *routesFile) resolve(n ast.Node) ast.Node {
 	}
 	switch n := n.(type) {
 	case *ast.AnchorNode:
-		// Named once it is complete: an alias inside its own anchor finds nothing.
 		v := f.resolve(n.Value)
 		if v != nil && n.Name != nil {
 			f.anchors[n.Name.GetToken().Value] = v
@@ -178,6 +115,7 @@ func (f *routesFile) pairs(n ast.Node) ([]pair, bool) {
 		return nil, false
 	}
 	var own, merged []pair
+	seen := map[string]bool{}
 	for it := m.MapRange(); it.Next(); {
 		if it.Key().IsMergeKey() {
 			merged = append(merged, f.merged(it.Value())...)
@@ -189,22 +127,31 @@ func (f *routesFile) pairs(n ast.Node) ([]pair, bool) {
 			continue
 		}
 		p := pair{s.Value, f.at(s.GetToken()), it.Value()}
-		if slices.ContainsFunc(own, func(q pair) bool { return q.key == p.key }) {
+		if seen[p.key] {
 			f.add(p.at, "is a key that is here already: keep one of them")
 			continue
 		}
+		seen[p.key] = true
 		own = append(own, p)
 	}
 	for _, p := range merged {
-		if !slices.ContainsFunc(own, func(q pair) bool { return q.key == p.key }) {
+		if !seen[p.key] {
+			seen[p.key] = true
 			own = append(own, p)
 		}
 	}
 	return own, true
 }
 
-// merged returns what a merge key brings: one mapping or a list of them.
+// merged returns what a merge key brings: one mapping or a list of them. A
+// mapping could merge itself, so the depth has an end.
 func (f *routesFile) merged(n ast.Node) []pair {
+	f.depth++
+	defer func() { f.depth-- }()
+	if f.depth > maxMerges {
+		f.add(f.pos(n), "is merged into itself, or too often: write it out")
+		return nil
+	}
 	switch n := f.resolve(n).(type) {
 	case nil:
 		return nil
@@ -229,6 +176,7 @@ func (f *routesFile) section(n ast.Node, dst reflect.Value) bool {
 	if n == nil {
 		return false
 	}
+	place(dst.Addr(), f.pos(n))
 	pairs, ok := f.pairs(n)
 	if !ok {
 		return false

@@ -178,12 +178,8 @@ func (f *routesFile) routes(n ast.Node) ([]rawRoute, error) {
 	}
 	var routes []rawRoute
 	for _, e := range seq.Values {
-		v := f.resolve(e)
-		if v == nil {
-			continue
-		}
-		r := rawRoute{at: f.pos(v)}
-		if f.section(v, reflect.ValueOf(&r).Elem()) {
+		var r rawRoute
+		if f.section(e, reflect.ValueOf(&r).Elem()) {
 			routes = append(routes, r)
 		}
 	}

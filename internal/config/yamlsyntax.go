@@ -1,0 +1,70 @@
+package config
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/goccy/go-yaml"
+	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/parser"
+)
+
+// parse returns the one document of the file, nil when there is none to read.
+func (f *routesFile) parse(src []byte) ast.Node {
+	start := f.name + ":1:1"
+	if !utf8.Valid(src) || strings.ContainsRune(string(src), 0) {
+		f.add(start, "is not UTF-8 text")
+		return nil
+	}
+	file, err := parse(src)
+	if err != nil {
+		where, what := f.syntax(err)
+		f.add(where, what)
+		return nil
+	}
+	var body ast.Node
+	for _, doc := range file.Docs {
+		switch {
+		case doc.Body == nil || doc.Body.Type() == ast.CommentType:
+		case doc.Body.Type() == ast.DirectiveType:
+			f.add(f.pos(doc.Body), "is a directive: leave it out")
+			return nil
+		case body != nil:
+			f.add(f.pos(doc.Body), "begins a second document: put all routes into one")
+			return nil
+		default:
+			body = doc.Body
+		}
+	}
+	if body == nil {
+		f.add(start, "is empty: it begins with routes: and a list")
+	}
+	return body
+}
+
+var errParser = errors.New("cannot be parsed as YAML")
+
+// parse calls the library. A file that makes it panic must not end a proxy that
+// reads its routes again while it serves.
+func parse(src []byte) (file *ast.File, err error) {
+	defer func() {
+		if recover() != nil {
+			file, err = nil, errParser
+		}
+	}()
+	return parser.ParseBytes(src, 0, parser.AllowDuplicateMapKey())
+}
+
+// quoted is what a message of the library may repeat from the source.
+var quoted = regexp.MustCompile("\"[^\"]*\"?|`[^`]*`?")
+
+// syntax says where the library stopped and why, without what it quotes.
+func (f *routesFile) syntax(err error) (where, what string) {
+	var at yaml.Error
+	if !errors.As(err, &at) || at.GetToken() == nil {
+		return f.name + ":1:1", errParser.Error()
+	}
+	return f.at(at.GetToken()), "is not valid YAML: " + quoted.ReplaceAllString(at.GetMessage(), "…")
+}
