@@ -96,6 +96,11 @@ func (l *Login) identity(ctx context.Context, reply url.Values, fl *flow) (*Iden
 	if code == "" {
 		return nil, forbidden("the answer of the identity provider has no code")
 	}
+	// A code works once: without keys to check the ID token with, it is kept for
+	// when the browser tries again.
+	if _, err := l.provider.keys.get(ctx); err != nil {
+		return nil, unavailable(err)
+	}
 	token, err := l.redeem(ctx, m, code, fl.verifier)
 	if err != nil {
 		return nil, err

@@ -21,15 +21,12 @@ func (l *Login) checkIDToken(ctx context.Context, token *oauth2.Token, nonce str
 	t, err := l.verifyIDToken(ctx, raw, token.AccessToken, nonce)
 	switch {
 	case errors.Is(err, ErrInvalid):
-		return nil, nil, caused(forbidden("the identity provider's ID token was refused"), err.(*Error).plain())
+		return nil, nil, caused(forbidden("the identity provider's ID token was refused"), errors.New(err.Error()))
 	case err != nil:
 		return nil, nil, err
 	}
 	return l.provider.identify(t.claims, l.claims), t.claims, nil
 }
-
-// plain returns the text of e as an error of no kind, for an Error of another kind to hold.
-func (e *Error) plain() error { return errors.New(e.Error()) }
 
 // verifyIDToken is OpenID Connect Core 1.0 section 3.1.3.7, with nothing left
 // out although the token comes straight from the token endpoint.

@@ -1,0 +1,177 @@
+package authn_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"amlproxy/authn"
+)
+
+// An issuer is the least that an OpenID provider is: metadata and keys. Unlike
+// authntest's it can have any name, Entra's for one, and needs no socket.
+type issuer struct {
+	url, named string // named is what its metadata says instead
+	mu         sync.Mutex
+	key        *ecdsa.PrivateKey
+	kid        int
+	down       bool
+}
+
+func newIssuer(t testing.TB, url string) *issuer {
+	i := &issuer{url: url, named: url}
+	i.rotate(t)
+	return i
+}
+
+func (i *issuer) rotate(t testing.TB) {
+	t.Helper()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.key, i.kid = must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t), i.kid+1
+}
+
+func (i *issuer) setDown(down bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.down = down
+}
+
+func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	switch {
+	case i.down:
+		w.WriteHeader(http.StatusBadGateway)
+	case strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration"):
+		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": i.named, "jwks_uri": i.url + "/keys"})
+	default:
+		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: i.key.Public(), KeyID: fmt.Sprint(i.kid), Use: "sig"}}})
+	}
+}
+
+func (i *issuer) sign(t testing.TB, claims map[string]any) string {
+	t.Helper()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	key := jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: i.key, KeyID: fmt.Sprint(i.kid)}}
+	signer := must(jose.NewSigner(key, (&jose.SignerOptions{}).WithType("JWT")))(t)
+	signed := must(signer.Sign(must(json.Marshal(claims))(t)))(t)
+	return must(signed.CompactSerialize())(t)
+}
+
+const (
+	ours   = "11111111-1111-1111-1111-111111111111"
+	theirs = "22222222-2222-2222-2222-222222222222"
+)
+
+func TestEntraIssuers(t *testing.T) {
+	const login, sts = "https://login.microsoftonline.com/", "https://sts.windows.net/"
+	for _, c := range []struct {
+		name     string
+		tenant   string // of the issuer
+		tenants  []string
+		iss, tid string
+		want     error
+	}{
+		{"v2", ours, nil, login + ours + "/v2.0", ours, nil},
+		{"v1", ours, nil, sts + ours + "/", ours, nil},
+		{"v2 of another tenant", ours, nil, login + theirs + "/v2.0", theirs, authn.ErrInvalid},
+		{"v1 of another tenant", ours, nil, sts + theirs + "/", theirs, authn.ErrInvalid},
+		{"our iss, their tid", ours, nil, login + ours + "/v2.0", theirs, authn.ErrInvalid},
+		{"multi-tenant, ours", "common", []string{ours}, login + ours + "/v2.0", ours, nil},
+		{"multi-tenant, ours, v1", "organizations", []string{ours}, sts + ours + "/", ours, nil},
+		{"multi-tenant, theirs", "common", []string{ours}, login + theirs + "/v2.0", theirs, authn.ErrForbidden},
+		{"multi-tenant, iss and tid differ", "common", []string{ours}, login + theirs + "/v2.0", ours, authn.ErrInvalid},
+		{"multi-tenant, no tid", "common", []string{ours}, login + ours + "/v2.0", "", authn.ErrInvalid},
+		{"multi-tenant, the template", "common", []string{ours}, login + "{tenantid}/v2.0", "{tenantid}", authn.ErrForbidden},
+		{"multi-tenant, a path for a tid", "common", []string{ours}, login + ours + "/x/v2.0", ours + "/x", authn.ErrInvalid},
+		{"one tenant, not on its list", ours, []string{theirs}, login + ours + "/v2.0", ours, authn.ErrForbidden},
+		{"another host", ours, nil, "https://login.microsoftonline.com.evil.example/" + ours + "/v2.0", ours, authn.ErrInvalid},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			entra := newIssuer(t, login+c.tenant+"/v2.0")
+			if c.tenant != ours {
+				entra.named = login + "{tenantid}/v2.0"
+			}
+			b := must(authn.NewBearer(authn.BearerConfig{
+				Issuers: []authn.Issuer{{URL: entra.url, Audiences: []string{audience}, Tenants: c.tenants}},
+				Client:  &http.Client{Transport: inMemory{entra}},
+			}))(t)
+			claims := map[string]any{"iss": c.iss, "aud": audience, "sub": "s", "exp": time.Now().Add(time.Hour).Unix(), "scp": "score"}
+			if c.tid != "" {
+				claims["tid"] = c.tid
+			}
+			id, err := authenticate(b, entra.sign(t, claims))
+			if c.want == nil {
+				if err != nil || id.Tenant != c.tid || id.Issuer != c.iss {
+					t.Errorf("%+v %v", id, err)
+				}
+				return
+			}
+			if e := wantError(t, err, c.want); !e.Bearer {
+				t.Errorf("%+v", e)
+			}
+		})
+	}
+}
+
+func TestEntraIdentities(t *testing.T) {
+	entra := newIssuer(t, "https://login.microsoftonline.com/"+ours+"/v2.0")
+	b := must(authn.NewBearer(authn.BearerConfig{
+		Issuers: []authn.Issuer{{URL: entra.url, Audiences: []string{"web"}}}, ClientID: "web",
+		Client: &http.Client{Transport: inMemory{entra}},
+	}))(t)
+	base := map[string]any{"iss": entra.url, "aud": "web", "sub": "s", "tid": ours, "oid": "o", "exp": time.Now().Add(time.Hour).Unix()}
+	token := func(more map[string]any) string {
+		claims := maps.Clone(base)
+		maps.Copy(claims, more)
+		return entra.sign(t, claims)
+	}
+	for _, c := range []struct {
+		name   string
+		claims map[string]any
+		check  func(*authn.Identity) bool
+	}{
+		{"app-only, v2", map[string]any{"azp": "app", "azpacr": "1", "roles": []string{"Score"}}, func(id *authn.Identity) bool {
+			return id.Client == "app" && id.Email == "" && id.Roles[0] == "Score" && id.ObjectID == "o"
+		}},
+		{"app-only, v1", map[string]any{"appid": "app", "appidacr": "1", "roles": []string{"Score"}}, func(id *authn.Identity) bool {
+			return id.Client == "app" && id.Scopes == nil
+		}},
+		{"delegated, v1", map[string]any{"appid": "app", "scp": "a b", "upn": "alice@corp.example"}, func(id *authn.Identity) bool {
+			return len(id.Scopes) == 2 && id.Username == "alice@corp.example" && id.Email == ""
+		}},
+		// nOAuth: Entra lets anybody write any address into this claim.
+		{"mutable email", map[string]any{"scp": "a", "email": "ceo@corp.example"}, func(id *authn.Identity) bool {
+			return id.Email == "ceo@corp.example" && !id.EmailVerified
+		}},
+		{"email of a verified domain", map[string]any{"scp": "a", "email": "a@corp.example", "xms_edov": true}, func(id *authn.Identity) bool {
+			return id.EmailVerified
+		}},
+		{"verified, but there is no email", map[string]any{"scp": "a", "email_verified": true}, func(id *authn.Identity) bool {
+			return !id.EmailVerified
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			id, err := authenticate(b, token(c.claims))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !c.check(id) {
+				t.Errorf("%+v", id)
+			}
+		})
+	}
+	wantError(t, second(authenticate(b, token(map[string]any{"name": "Alice"}))), authn.ErrInvalid) // an ID token without a nonce
+}
