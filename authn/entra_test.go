@@ -56,19 +56,11 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration"):
 		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": i.named, "jwks_uri": i.url + "/keys"})
 	default:
-		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: i.key.Public(), KeyID: fmt.Sprint(i.kid), Use: "sig"}}})
+		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: i.key.Public(), KeyID: i.keyID(), Use: "sig"}}})
 	}
 }
 
-func (i *issuer) sign(t testing.TB, claims map[string]any) string {
-	t.Helper()
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	key := jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: i.key, KeyID: fmt.Sprint(i.kid)}}
-	signer := must(jose.NewSigner(key, (&jose.SignerOptions{}).WithType("JWT")))(t)
-	signed := must(signer.Sign(must(json.Marshal(claims))(t)))(t)
-	return must(signed.CompactSerialize())(t)
-}
+func (i *issuer) keyID() string { return fmt.Sprint(i.kid) }
 
 const (
 	ours   = "11111111-1111-1111-1111-111111111111"

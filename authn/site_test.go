@@ -220,6 +220,12 @@ func readIdentity(t testing.TB, answer *http.Response) (*authn.Identity, int) {
 // back, and returns that address without following it.
 func (s *site) callback(t testing.TB, browser *http.Client, user string) *url.URL {
 	t.Helper()
+	return s.follow(t, browser, s.url+"/oauth2/start?rd=/deep", user)
+}
+
+// follow is callback for a login that was started already.
+func (s *site) follow(t testing.TB, browser *http.Client, start, user string) *url.URL {
+	t.Helper()
 	back := errors.New("back at the callback")
 	stopping := *browser
 	stopping.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
@@ -228,7 +234,7 @@ func (s *site) callback(t testing.TB, browser *http.Client, user string) *url.UR
 		}
 		return nil
 	}
-	_, err := authntest.SignIn(&stopping, s.url+"/oauth2/start?rd=/deep", user, "pw")
+	_, err := authntest.SignIn(&stopping, start, user, "pw")
 	var stopped *url.Error
 	if !errors.Is(err, back) || !errors.As(err, &stopped) {
 		t.Fatalf("never came back: %v", err)
