@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"html"
 	"io"
 	"log/slog"
@@ -192,3 +193,8 @@ func (p *party) userinfo(t *testing.T, token string) (int, map[string]any) {
 	}
 	return answer.StatusCode, info
 }
+
+var (
+	errNot200 = errors.New("the answer is not 200")
+	errNoCode = errors.New("the answer has no code")
+)

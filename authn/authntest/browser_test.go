@@ -82,7 +82,7 @@ func startBrowser(t *testing.T) context.Context {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.IgnoreCertErrors,
 		chromedp.Flag("host-resolver-rules", "MAP * 127.0.0.1"))
-	limited, cancelLimit := context.WithTimeout(t.Context(), 30*time.Second)
+	limited, cancelLimit := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancelLimit)
 	allocated, cancelAllocator := chromedp.NewExecAllocator(limited, options...)
 	t.Cleanup(cancelAllocator)

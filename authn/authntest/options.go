@@ -78,8 +78,10 @@ func (u *User) subject() string {
 // A Client is an application that may ask for tokens: a web application, a
 // public client that has nothing but PKCE, or a service account.
 type Client struct {
-	ID     string
-	Secret string // sent by basic or post; empty makes a public client
+	ID string
+	// Secret is sent by basic or post; empty makes a public client. RFC 6749 section
+	// 2.3.1 form-encodes it in basic, which curl -u does not: choose letters and digits.
+	Secret string
 
 	RedirectURIs   []string // compared byte for byte
 	PostLogoutURIs []string

@@ -150,7 +150,6 @@ func (p *Provider) loginURL(requestID string) string {
 
 // ServeHTTP answers at the paths below the issuer, whatever the Host field says.
 func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
 	endpoint, ok := endpointAt(strings.TrimPrefix(r.URL.Path, p.path))
 	if !ok || !strings.HasPrefix(r.URL.Path, p.path) {
 		http.NotFound(w, r)
@@ -160,7 +159,9 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, f := range p.called(endpoint) {
 		h = f.wrap(h)
 	}
-	http.StripPrefix(p.path, h).ServeHTTP(w, r.WithContext(p.context(r.Context())))
+	r = r.WithContext(p.context(r.Context()))
+	r.Body = http.MaxBytesReader(w, r.Body, 1<<20)
+	http.StripPrefix(p.path, h).ServeHTTP(w, r)
 }
 
 func (p *Provider) context(ctx context.Context) context.Context {

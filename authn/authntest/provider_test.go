@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -18,23 +19,25 @@ import (
 
 func ExampleStart() {
 	p, err := authntest.Start(authntest.Options{
-		Users:     []authntest.User{{Name: "alice", Password: "wonderland", Groups: []string{"ml-users"}}},
 		Clients:   []authntest.Client{{ID: "batch-job", Secret: "hunter2", ServiceAccount: true}},
 		Audiences: []string{"api://models"},
 	})
 	if err != nil {
-		panic(err)
+		fmt.Println(err)
+		return
 	}
 	defer p.Close()
-	// Every signature is good; what it is put on is up to the test.
-	_, err = p.Sign(map[string]any{"iss": p.Issuer(), "aud": "api://another"})
+	token, err := p.AccessToken("batch-job", "")
 	if err != nil {
-		panic(err)
+		fmt.Println(err)
+		return
 	}
-	// Output:
+	claims, err := authntest.Claims(token)
+	fmt.Println(claims["sub"], claims["aud"], err)
+	// Output: batch-job [api://models] <nil>
 }
 
-// every endpoint that a discovery document names is below the issuer.
+// Every endpoint that a discovery document names is below the issuer, and answers.
 func TestDiscoveryIsAboutTheIssuer(t *testing.T) {
 	certificate := httptest.NewTLSServer(nil)
 	defer certificate.Close()
