@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	stdlog "log"
 	"net"
 	"net/http"
 	"os"
@@ -175,8 +176,18 @@ func (a *App) server(h http.Handler) *http.Server {
 		ReadHeaderTimeout: a.settings.ReadHeaderTimeout,
 		IdleTimeout:       a.settings.IdleTimeout,
 		MaxHeaderBytes:    int(a.settings.MaxHeaderBytes),
-		ErrorLog:          zap.NewStdLog(a.log.Named("http").WithOptions(zap.IncreaseLevel(zap.DebugLevel))),
+		ErrorLog:          complaints(a.log.Named("http")),
 	}
+}
+
+// complaints are net/http's own, about handshakes that failed and the like: a
+// port scan is no news, so they are at debug.
+func complaints(log *zap.Logger) *stdlog.Logger {
+	std, err := zap.NewStdLogAt(log, zap.DebugLevel)
+	if err != nil { // for a level that zap does not know
+		return stdlog.New(io.Discard, "", 0)
+	}
+	return std
 }
 
 func serve(s *http.Server, l net.Listener) error {

@@ -1,0 +1,319 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"amlproxy/authn/authntest"
+	"amlproxy/internal/app"
+	"amlproxy/internal/config"
+)
+
+// A house is a provider, a model behind an address, and a proxy built from
+// settings, as serve builds it.
+type house struct {
+	provider *authntest.Provider
+	model    *httptest.Server
+	reached  atomic.Int32  // requests that the model saw
+	hold     chan struct{} // while not nil and open, the model does not answer
+	last     atomic.Pointer[http.Header]
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	h := &house{}
+	h.model = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		header := r.Header.Clone()
+		h.last.Store(&header)
+		_, _ = io.Copy(io.Discard, r.Body)
+		h.reached.Add(1)
+		if h.hold != nil {
+			select {
+			case <-h.hold:
+			case <-r.Context().Done():
+			}
+		}
+		_, _ = io.WriteString(w, "scored")
+	}))
+	t.Cleanup(h.model.Close)
+	var err error
+	h.provider, err = authntest.Start(authntest.Options{
+		Audiences: []string{"api"},
+		Users: []authntest.User{
+			{
+				Name: "ann", Password: "x", Email: "ann@example.com", EmailVerified: true,
+				Groups: []string{"g"}, Roles: []string{"r"}, Claims: map[string]any{"dept": "ml"},
+			},
+			{Name: "zoe", Password: "x", Email: "zoe@badexample.com", EmailVerified: true},
+		},
+		Clients: []authntest.Client{
+			{ID: "cli", Secret: "x", Scopes: []string{"score"}},
+			{ID: "other", Secret: "x"},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = h.provider.Close() })
+	return h
+}
+
+// serve runs a proxy from settings until the test ends and returns its URL.
+func (h *house) serve(t *testing.T, environ ...string) string {
+	t.Helper()
+	environ = append(environ,
+		"AMLPROXY_BEARER_ISSUERS_0_URL="+h.provider.Issuer(), "AMLPROXY_BEARER_ISSUERS_0_AUDIENCES=api",
+		"AMLPROXY_ADMIN_LISTEN=127.0.0.1:0")
+	settings, err := config.Load(environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := app.New(settings, app.Options{Log: io.Discard, Listener: l})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return "http://" + l.Addr().String()
+}
+
+// routes writes a routes file and returns the setting that names it.
+func routes(t *testing.T, yaml string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "routes.yaml")
+	if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return "AMLPROXY_ROUTES_FILE=" + file
+}
+
+// A try is one request.
+type try struct {
+	method, rest string // POST and nothing unless set
+	as, client   string // a user and the client he uses; "" for nobody
+	scopes       []string
+	origin, body string
+}
+
+func (h *house) try(t *testing.T, at string, x try) *http.Response {
+	t.Helper()
+	method := x.method
+	if method == "" {
+		method = http.MethodPost
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, at+"/models/m"+x.rest, strings.NewReader(x.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if x.as != "" {
+		client := x.client
+		if client == "" {
+			client = "cli"
+		}
+		token, err := h.provider.AccessToken(client, x.as, x.scopes...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	if x.origin != "" {
+		req.Header.Set("Origin", x.origin)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
+	return resp
+}
+
+// One row for each option of a route: it lets in whom it should, and denies. The
+// option is written in the file, and by environment where that is possible.
+func TestEveryOptionOfARouteDenies(t *testing.T) {
+	ann, zoe := try{as: "ann"}, try{as: "zoe"}
+	rule := func(yaml, environ string) option {
+		return option{yaml: "access: {" + yaml + "}", environ: environ, in: ann, out: zoe, status: 403}
+	}
+	subject := "user-ann"
+	for name, o := range map[string]option{
+		"Public":   {yaml: "public: false", environ: "PUBLIC=false", in: ann, out: try{}, status: 401},
+		"Groups":   rule("groups: [g]", "GROUPS=g"),
+		"Roles":    rule("roles: [r]", "ROLES=r"),
+		"Emails":   rule("emails: [ann@example.com]", "EMAILS=ann@example.com"),
+		"Domains":  rule("domains: [example.com]", "DOMAINS=example.com"),
+		"Subjects": rule("subjects: ["+subject+"]", ""),
+		"Claims":   rule("claims: {dept: [ml]}", ""),
+		"Any":      rule("groups: [g, nobody], roles: [nobody]", ""),
+		"All":      rule("all: {groups: [g], roles: [r]}", ""),
+		"None":     {yaml: "access: {none: {groups: [g]}}", in: zoe, out: ann, status: 403},
+		"Access":   rule("groups: [g], none: {roles: [other]}", ""),
+		"Scopes": {
+			yaml: "access: {scopes: [score]}", environ: "SCOPES=score",
+			in: try{as: "ann", scopes: []string{"score"}}, out: ann, status: 403,
+		},
+		"Clients": {yaml: "access: {clients: [cli]}", in: ann, out: try{as: "ann", client: "other"}, status: 403},
+		"Methods": {yaml: "methods: [POST]", environ: "METHODS=POST", in: ann, out: try{as: "ann", method: "GET"}, status: 405},
+		"Paths":   {yaml: "paths: [score]", environ: "PATHS=score", in: ann, out: try{as: "ann", rest: "/other"}, status: 404},
+		"MaxBody": {yaml: "max_body: 4B", environ: "MAX_BODY=4B", in: try{as: "ann", body: "1234"}, out: try{as: "ann", body: "12345"}, status: 413},
+		"RateLimit": {
+			yaml: "rate_limit: {requests: 1, per: 1h, burst: 1, by: user}",
+			in:   ann, out: ann, status: 429,
+		},
+	} {
+		covered := o
+		t.Run(name+" by file", func(t *testing.T) {
+			h := newHouse(t)
+			covered.check(t, h, h.serve(t, routes(t, fmt.Sprintf(
+				"routes:\n  - name: m\n    url: %s/score\n    auth: none\n    %s\n", h.model.URL, covered.yaml))))
+		})
+		if o.environ == "" {
+			continue
+		}
+		t.Run(name+" by environment", func(t *testing.T) {
+			h := newHouse(t)
+			covered.check(t, h, h.serve(t, "AMLPROXY_ROUTES_0_NAME=m", "AMLPROXY_ROUTES_0_URL="+h.model.URL+"/score",
+				"AMLPROXY_ROUTES_0_AUTH=none", "AMLPROXY_ROUTES_0_"+covered.environ))
+		})
+	}
+}
+
+// An option is a way to write it, one request that it lets in and one that it
+// answers with status, which the model must not see.
+type option struct {
+	yaml, environ string
+	in, out       try
+	status        int
+}
+
+func (o option) check(t *testing.T, h *house, at string) {
+	t.Helper()
+	if resp := h.try(t, at, o.in); resp.StatusCode != http.StatusOK {
+		t.Fatalf("%+v: %s", o.in, resp.Status)
+	}
+	if resp := h.try(t, at, o.out); resp.StatusCode != o.status {
+		t.Errorf("%+v: %s, want %d", o.out, resp.Status, o.status)
+	}
+	if n := h.reached.Load(); n != 1 {
+		t.Errorf("the model saw %d requests, want 1", n)
+	}
+}
+
+func TestCORSDenies(t *testing.T) {
+	h := newHouse(t)
+	at := h.serve(t, routes(t, fmt.Sprintf(
+		"routes:\n  - name: m\n    url: %s/score\n    auth: none\n    cors: {origins: [\"https://app.example.com\"]}\n", h.model.URL)))
+	for origin, want := range map[string]string{
+		"https://app.example.com": "https://app.example.com", "https://evil.example": "", "null": "",
+		"https://app.example.com.evil.example": "", "http://app.example.com": "", "https://APP.example.com": "",
+	} {
+		for _, x := range []try{{as: "ann", origin: origin}, {origin: origin}, {method: "OPTIONS", origin: origin}} {
+			if got := h.try(t, at, x).Header.Get("Access-Control-Allow-Origin"); got != want {
+				t.Errorf("%+v: Access-Control-Allow-Origin %q, want %q", x, got, want)
+			}
+		}
+	}
+}
+
+func TestMaxConcurrentDenies(t *testing.T) {
+	h := newHouse(t)
+	h.hold = make(chan struct{})
+	at := h.serve(t, routes(t, fmt.Sprintf(
+		"routes:\n  - name: m\n    url: %s/score\n    auth: none\n    max_concurrent: 1\n", h.model.URL)))
+	first := make(chan int)
+	go func() { first <- h.try(t, at, try{as: "ann"}).StatusCode }()
+	for h.reached.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if resp := h.try(t, at, try{as: "ann"}); resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("the second at once: %s", resp.Status)
+	}
+	close(h.hold)
+	if code := <-first; code != 200 {
+		t.Errorf("the first: %d", code)
+	}
+}
+
+func TestTimeoutDenies(t *testing.T) {
+	for name, set := range map[string]func(h *house) []string{
+		"file": func(h *house) []string {
+			return []string{routes(t, fmt.Sprintf("routes:\n  - name: m\n    url: %s/score\n    auth: none\n    timeout: 50ms\n", h.model.URL))}
+		},
+		"environment": func(h *house) []string {
+			return []string{"AMLPROXY_ROUTES_0_NAME=m", "AMLPROXY_ROUTES_0_URL=" + h.model.URL + "/score", "AMLPROXY_ROUTES_0_AUTH=none", "AMLPROXY_ROUTES_0_TIMEOUT=50ms"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			h.hold = make(chan struct{})
+			defer close(h.hold)
+			if resp := h.try(t, h.serve(t, set(h)...), try{as: "ann"}); resp.StatusCode != 504 {
+				t.Errorf("%s", resp.Status)
+			}
+		})
+	}
+}
+
+// Identity headers are absent unless asked for, and a caller's own never pass.
+func TestIdentityHeadersAreOursOrAbsent(t *testing.T) {
+	h := newHouse(t)
+	for _, row := range []struct{ yaml, user, email, groups string }{
+		{"", "", "", ""},
+		{"identity_headers: [user, email, groups]", "user-ann", "ann@example.com", "g"},
+		{"identity_headers: [email]", "", "ann@example.com", ""},
+	} {
+		at := h.serve(t, routes(t, fmt.Sprintf("routes:\n  - name: m\n    url: %s/score\n    auth: none\n    %s\n", h.model.URL, row.yaml)))
+		if resp := h.try(t, at, try{as: "ann"}); resp.StatusCode != 200 {
+			t.Fatal(resp.Status)
+		}
+		got := *h.last.Load()
+		if got.Get("X-Forwarded-User") != row.user || got.Get("X-Forwarded-Email") != row.email || got.Get("X-Forwarded-Groups") != row.groups {
+			t.Errorf("%q: %v", row.yaml, got)
+		}
+		if got.Get("Authorization") != "" {
+			t.Errorf("the caller's token reached the model")
+		}
+	}
+}
+
+// A new option fails this test until it has one above that it denies.
+func TestNoOptionIsForgotten(t *testing.T) {
+	covered := map[string]string{
+		"Name": "config", "Path": "config", "Where": "for messages",
+		"Service": "the demo's tests", "Endpoint": "the demo's tests", "Serverless": "azureml", "Deployment": "azureml",
+		"URL": "every test here", "Auth": "azureml", "Key": "upstream", "SecondaryKey": "upstream",
+		"Public": "", "Access": "", "Methods": "", "Paths": "", "CORS": "", "RateLimit": "", "MaxConcurrent": "",
+		"MaxBody": "", "Timeout": "", "IdentityHeaders": "",
+		"Any": "", "All": "", "None": "", "Groups": "", "Roles": "", "Scopes": "", "Emails": "", "Domains": "",
+		"Subjects": "", "Clients": "", "Claims": "",
+	}
+	for _, options := range []reflect.Type{reflect.TypeFor[config.Route](), reflect.TypeFor[config.Access](), reflect.TypeFor[config.Rules]()} {
+		for i := range options.NumField() {
+			if _, ok := covered[options.Field(i).Name]; !ok {
+				t.Errorf("%s.%s has no test that it denies", options, options.Field(i).Name)
+			}
+		}
+	}
+}
