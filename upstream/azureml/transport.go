@@ -2,6 +2,7 @@ package azureml
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -89,10 +90,18 @@ func plainSender(options policy.ClientOptions) sender {
 // bounded reads each answer whole, within the request's deadline, and refuses
 // one that is larger than answerLimit. It sits below azcore and azidentity, so
 // that neither can be made to read without end.
+//
+// It also sends each try a body of its own: after an answer that came before the
+// body was read, net/http may still be reading it while azcore rewinds the one
+// that all tries share.
 type bounded struct{ base http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper].
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	r, err := withOwnBody(r)
+	if err != nil {
+		return nil, err
+	}
 	resp, err := b.base.RoundTrip(r)
 	if err != nil {
 		return nil, err
@@ -108,6 +117,21 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	resp.ContentLength = int64(len(body))
 	return resp, nil
+}
+
+// withOwnBody returns r with a copy of its body, of which there is a form at most.
+func withOwnBody(r *http.Request) (*http.Request, error) {
+	if r.Body == nil || r.Body == http.NoBody {
+		return r, nil
+	}
+	body, err := io.ReadAll(r.Body)
+	if err = errors.Join(err, r.Body.Close()); err != nil {
+		return nil, fmt.Errorf("reading the body to send: %w", err)
+	}
+	r = r.Clone(r.Context())
+	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+	r.GetBody = nil
+	return r, nil
 }
 
 // A tooLargeError is an answer beyond answerLimit.
