@@ -129,9 +129,10 @@ func withOwnBody(r *http.Request) (*http.Request, error) {
 		return nil, fmt.Errorf("reading the body to send: %w", err)
 	}
 	r = r.Clone(r.Context())
-	r.Body, r.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	r.GetBody = nil
-	return r, nil
+	r.ContentLength = int64(len(body))
+	r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	r.Body, err = r.GetBody()
+	return r, err
 }
 
 // A tooLargeError is an answer beyond answerLimit.
