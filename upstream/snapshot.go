@@ -140,5 +140,5 @@ func jitter(d time.Duration) time.Duration {
 	if d <= 0 {
 		return 0
 	}
-	return rand.N(d + 1) //nolint:gosec // spreads load; nothing depends on its being unpredictable
+	return rand.N(d + 1) // spreads load; nothing depends on its being unpredictable
 }

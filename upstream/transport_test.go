@@ -148,7 +148,7 @@ func TestOneRetryWithTheOtherKey(t *testing.T) {
 			answer, _ := io.ReadAll(resp.Body)
 			resp.Body.Close()
 			sent := e.seen()
-			if resp.StatusCode != 200 || len(sent) != 2 || sent[0].body != test.want || string(answer) != "scored "+test.want {
+			if resp.StatusCode != http.StatusOK || len(sent) != 2 || sent[0].body != test.want || string(answer) != "scored "+test.want {
 				t.Errorf("%d %q after %+v", resp.StatusCode, answer, sent)
 			}
 			if trace.Sends != 2 || !trace.Retried || trace.Kind != upstream.Key {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"log/slog" //nolint:depguard // to silence it, see below
 
 	"github.com/spf13/cobra"
 
@@ -86,6 +87,9 @@ func demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "demo", Short: "Run everything on this machine: identity provider, workspace, models, proxy", Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// The library under the demo's provider logs every wrong password to the
+			// default logger, whatever logger it is given.
+			slog.SetDefault(slog.New(slog.DiscardHandler))
 			options.Out, options.Log = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			return demo.Run(cmd.Context(), options)
 		},

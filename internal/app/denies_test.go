@@ -247,7 +247,7 @@ func TestMaxConcurrentDenies(t *testing.T) {
 	for h.reached.Load() == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	if resp := h.try(t, at, try{as: "ann"}); resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" {
+	if resp := h.try(t, at, try{as: "ann"}); resp.StatusCode != http.StatusTooManyRequests || resp.Header.Get("Retry-After") == "" {
 		t.Errorf("the second at once: %s", resp.Status)
 	}
 	close(h.hold)
@@ -269,7 +269,7 @@ func TestTimeoutDenies(t *testing.T) {
 			h := newHouse(t)
 			h.hold = make(chan struct{})
 			defer close(h.hold)
-			if resp := h.try(t, h.serve(t, set(h)...), try{as: "ann"}); resp.StatusCode != 504 {
+			if resp := h.try(t, h.serve(t, set(h)...), try{as: "ann"}); resp.StatusCode != http.StatusGatewayTimeout {
 				t.Errorf("%s", resp.Status)
 			}
 		})
@@ -285,7 +285,7 @@ func TestIdentityHeadersAreOursOrAbsent(t *testing.T) {
 		{"identity_headers: [email]", "", "ann@example.com", ""},
 	} {
 		at := h.serve(t, routes(t, fmt.Sprintf("routes:\n  - name: m\n    url: %s/score\n    auth: none\n    %s\n", h.model.URL, row.yaml)))
-		if resp := h.try(t, at, try{as: "ann"}); resp.StatusCode != 200 {
+		if resp := h.try(t, at, try{as: "ann"}); resp.StatusCode != http.StatusOK {
 			t.Fatal(resp.Status)
 		}
 		got := *h.last.Load()
