@@ -53,7 +53,7 @@ func TestARMRefuses(t *testing.T) {
 			if r.StatusCode != test.status || r.field(t, "error", "code") != test.code {
 				t.Errorf("%s: %s", r.Status, r.body)
 			}
-			if challenged := r.Header.Get("WWW-Authenticate") != ""; challenged != (r.StatusCode == 401) {
+			if challenged := r.Header.Get("WWW-Authenticate") != ""; challenged != (r.StatusCode == http.StatusUnauthorized) {
 				t.Errorf("challenge: %v", challenged)
 			}
 		})

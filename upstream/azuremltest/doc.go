@@ -29,6 +29,15 @@
 //	operation service
 //	unknown METHOD PATH
 //
+// # Unkindness
+//
+// [Fault] is for operations: slow, refused, throttled, lost, cut, huge, trickled.
+// [Behaviour] is for scoring servers, above all how they refuse a credential and
+// when. [Scoring] has what people do to an endpoint: regenerate keys, revoke
+// tokens, change how it authenticates, move it. [Azure.Deny] takes permissions
+// away. ARM's rate limit is there without being asked for. With a [Clock] or a
+// [Network], nothing of this takes a test any real time.
+//
 // # What it is not
 //
 // Names in paths are compared exactly, where Azure ignores case; tokens are

@@ -20,6 +20,10 @@ type Fault struct {
 	Until <-chan struct{} // answer only when this is closed
 	Drop  bool            // close the connection without an answer
 
+	// Performed lets the operation happen although Drop or Status hides that: a
+	// key that was regenerated, and nobody was told.
+	Performed bool
+
 	Status     int           // answer this; 200 with a Body, 429 with a RetryAfter
 	Code       string        // the service's own code in that answer; there is a default
 	RetryAfter time.Duration // in whole seconds, rounded up
@@ -94,13 +98,16 @@ func (f Fault) serve(w http.ResponseWriter, r *http.Request, clock Clock, fail s
 			return
 		}
 	}
+	result, instead := f.instead(fail)
+	if f.Performed || !f.Drop && !instead {
+		done := do(r)
+		if !instead {
+			result = done
+		}
+	}
 	if f.Drop {
 		hangUp(w)
 		return
-	}
-	result, instead := f.instead(fail)
-	if !instead {
-		result = do(r)
 	}
 	f.spoil(result).write(r.Context(), w, clock, f.Trickle)
 }

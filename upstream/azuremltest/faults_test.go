@@ -107,6 +107,35 @@ func TestFaultDrop(t *testing.T) {
 	}
 }
 
+// TestFaultHidesWhatWasPerformed: a repeat would regenerate the key once more.
+func TestFaultHidesWhatWasPerformed(t *testing.T) {
+	f := newFaulty(t)
+	s := must[*azuremltest.Scoring](t)(f.AddService(azuremltest.Service{Name: "other", Compute: azuremltest.AKS, Model: echo}))
+	address := strings.Replace(strings.Replace(f.url, "listkeys", "regenerateKeys", 1), "diabetes", "other", 1)
+	regenerate := func() (int, error) {
+		r := must[*http.Request](t)(http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(`{"keyType":"Primary"}`)))
+		r.Header.Set("Authorization", "Bearer "+f.token)
+		response, err := f.http.Do(r)
+		if err != nil {
+			return 0, err
+		}
+		return response.StatusCode, response.Body.Close()
+	}
+	for _, fault := range []azuremltest.Fault{{Drop: true}, {Status: http.StatusBadGateway}} {
+		for _, performed := range []bool{false, true} {
+			before, _ := s.Keys()
+			fault.Performed = performed
+			f.Fail("regenerate", fault)
+			if status, err := regenerate(); status != fault.Status || (err == nil) == fault.Drop {
+				t.Errorf("%+v: %d, %v", fault, status, err)
+			}
+			if after, _ := s.Keys(); (after != before) != performed {
+				t.Errorf("%+v: regenerated: %v", fault, after != before)
+			}
+		}
+	}
+}
+
 func TestFaultDelay(t *testing.T) {
 	f := newFaulty(t)
 	f.Fail("", azuremltest.Fault{Delay: 15 * time.Second}) // all operations
@@ -173,10 +202,10 @@ func TestNarrowestFaultApplies(t *testing.T) {
 		}
 	}
 	f.Mend(listkeys)
-	if r := f.ask(); r.StatusCode != 502 {
+	if r := f.ask(); r.StatusCode != http.StatusBadGateway {
 		t.Errorf("with the narrowest mended: %s", r.Status)
 	}
-	if r := do(t, f.http, http.MethodGet, strings.TrimSuffix(f.url, "/listkeys"), f.token, ""); r.StatusCode != 501 {
+	if r := do(t, f.http, http.MethodGet, strings.TrimSuffix(f.url, "/listkeys"), f.token, ""); r.StatusCode != http.StatusNotImplemented {
 		t.Errorf("another operation: %s", r.Status)
 	}
 }

@@ -77,7 +77,8 @@ func (s *Scoring) Move() error {
 	return nil
 }
 
-// Vanish changes the address, and nothing listens at the old one any more.
+// Vanish changes the address, and nothing listens at the old one any more: calls
+// under way there are cut.
 func (s *Scoring) Vanish() error {
 	s.mu.Lock()
 	old := s.host
