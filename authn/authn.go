@@ -55,6 +55,8 @@ var (
 	// ErrNone: the request carries no credential of the kind looked for.
 	ErrNone = errors.New("no credential")
 	// ErrInvalid: it carries one that is expired, forged, malformed or not for us.
+	// For a session (Error.Bearer unset) the answer is that of ErrNone: a login for
+	// a navigation, a plain 401 for a program; a cookie is never an invalid_token.
 	ErrInvalid = errors.New("invalid credential")
 	// ErrForbidden: the credential is genuine, but its holder is not let in at all
 	// (a tenant that is not on the list).

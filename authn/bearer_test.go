@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -484,6 +485,51 @@ func TestRedirectedKeysAreNotFollowed(t *testing.T) {
 	wantError(t, second(authenticate(newBearer(t, p), sign(t, evil, accessClaims(p)))), authn.ErrUnavailable)
 	if evil.Calls(authntest.Keys) > 0 {
 		t.Error("the redirect was followed")
+	}
+}
+
+// TestSlowProviders: every call ends after 15 s, also when the answer is begun and
+// then trickles in or stops, and the next one starts afresh.
+func TestSlowProviders(t *testing.T) {
+	for _, path := range []string{"/keys", "/.well-known/openid-configuration"} {
+		for name, misbehave := range map[string]func(http.ResponseWriter, *http.Request){
+			"silence":    func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+			"half a set": func(w http.ResponseWriter, r *http.Request) { flush(w, `{"keys":[`); <-r.Context().Done() },
+			"trickle": func(w http.ResponseWriter, r *http.Request) {
+				for r.Context().Err() == nil {
+					flush(w, " ")
+					time.Sleep(200 * time.Millisecond)
+				}
+			},
+		} {
+			t.Run(path+" "+name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					idp := newIssuer(t, "http://idp.example")
+					var slow atomic.Bool
+					slow.Store(true)
+					transport := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+						if slow.Load() && r.URL.Path == path {
+							misbehave(w, r)
+							return
+						}
+						idp.ServeHTTP(w, r)
+					}))
+					b := must(authn.NewBearer(authn.BearerConfig{
+						Issuers: []authn.Issuer{{URL: idp.url, Audiences: []string{audience}}}, Client: &http.Client{Transport: transport},
+					}))(t)
+					token, asked := idp.sign(t, idp.claims()), time.Now()
+					wantError(t, second(authenticate(b, token)), authn.ErrUnavailable)
+					if waited := time.Since(asked); waited > 15*time.Second {
+						t.Errorf("waited %v", waited)
+					}
+					slow.Store(false)
+					time.Sleep(5 * time.Second)
+					if _, err := authenticate(b, token); err != nil {
+						t.Error(err)
+					}
+				})
+			})
+		}
 	}
 }
 

@@ -115,7 +115,7 @@ func (l *Login) identity(ctx context.Context, reply url.Values, fl *flow) (*Iden
 	if l.keepGroups != nil {
 		id.Groups = slices.DeleteFunc(id.Groups, func(g string) bool { return !l.keepGroups(g) })
 	}
-	id.Scopes = nil
+	id.Method, id.Client, id.Scopes = BySession, l.oauth.ClientID, nil
 	return id, nil
 }
 
@@ -154,12 +154,17 @@ func (l *Login) redeem(ctx context.Context, m *metadata, code, verifier string) 
 	if err == nil {
 		return token, nil
 	}
-	err = fmt.Errorf("redeeming the code: %w", brief(err))
 	var answer *oauth2.RetrieveError
-	if errors.As(err, &answer) && answer.ErrorCode == "invalid_grant" {
+	if !errors.As(err, &answer) {
+		return nil, unavailable(fmt.Errorf("redeeming the code: %w", brief(err)))
+	}
+	// Of the answer only what RFC 6749 section 5.2 puts there: some echo the request.
+	err = fmt.Errorf("redeeming the code: status %d, %q: %q",
+		answer.Response.StatusCode, clip(answer.ErrorCode, 60), clip(answer.ErrorDescription, 200))
+	if answer.ErrorCode == "invalid_grant" {
 		return nil, caused(forbidden("this sign-in has been used or has expired; please start again"), err)
 	}
-	return nil, unavailable(err) // down, or it does not know us: nothing the caller could do better
+	return nil, unavailable(err) // it is in trouble, or does not know us: nothing the caller could do better
 }
 
 // complete asks the userinfo endpoint for email and groups that the ID token

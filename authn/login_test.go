@@ -21,13 +21,13 @@ import (
 
 func TestLogin(t *testing.T) {
 	for _, c := range []struct {
-		name    string
-		options siteOptions
+		name, client string
+		options      siteOptions
 	}{
-		{"https", siteOptions{}},
-		{"http", siteOptions{plain: true}},
-		{"RS256", siteOptions{provider: func(o *authntest.Options) { o.Algorithm = "RS256" }}},
-		{"public client", siteOptions{login: func(c *authn.LoginConfig) { c.ClientID, c.ClientSecret = "public", secret.Value{} }}},
+		{"https", "web", siteOptions{}},
+		{"http", "web", siteOptions{plain: true}},
+		{"RS256", "web", siteOptions{provider: func(o *authntest.Options) { o.Algorithm = "RS256" }}},
+		{"public client", "public", siteOptions{login: func(c *authn.LoginConfig) { c.ClientID, c.ClientSecret = "public", secret.Value{} }}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSite(t, c.options)
@@ -44,7 +44,7 @@ func TestLogin(t *testing.T) {
 				t.Errorf("session %q expires %v", id.Session, id.Expires)
 			}
 			want := &authn.Identity{
-				Issuer: s.provider.Issuer(), Subject: "user-alice", Client: id.Client, Name: "Alice Liddell", Username: "alice",
+				Issuer: s.provider.Issuer(), Subject: "user-alice", Client: c.client, Name: "Alice Liddell", Username: "alice",
 				Email: "alice@example.com", EmailVerified: true,
 				Groups: []string{"ml-users", "ml-admins"}, Roles: []string{"Reader"},
 				Method: authn.BySession, Session: id.Session, Time: id.Time, Expires: id.Expires,
@@ -569,5 +569,31 @@ func TestNewLoginRefuses(t *testing.T) {
 				t.Error("accepted")
 			}
 		})
+	}
+}
+
+// TestErrorsHoldNoSecrets: they go to logs and pages.
+func TestErrorsHoldNoSecrets(t *testing.T) {
+	s := newSite(t, siteOptions{})
+	s.provider.Misbehave(authntest.Answer(authntest.TokenEndpoint, func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		_, secret, _ := r.BasicAuth()
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = fmt.Fprintf(w, `{"error":"invalid_request","echo":%q}`, secret+r.Form.Encode())
+	}))
+	browser := s.browser(t)
+	back := s.callback(t, browser, "alice")
+	_ = must(browser.Get(back.String()))(t).Body.Close()
+	said := s.lastFailure(t).Error()
+	token := sign(t, s.provider, with(accessClaims(s.provider), "aud", "other"))
+	_, err := authenticate(s.bearer, token)
+	said += err.Error()
+	for name, value := range map[string]string{
+		"client secret": "web-secret", "code": back.Query().Get("code"), "state": back.Query().Get("state"), "token": token[:40], "signature": token[len(token)-40:],
+	} {
+		if strings.Contains(said, value) {
+			t.Errorf("%s in %s", name, said)
+		}
 	}
 }
