@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -86,6 +87,10 @@ func TestRoutesFileThatIsNone(t *testing.T) {
 				}
 			}
 		})
+	}
+	for _, opening := range []string{"[", "{a: ", "- ", "? "} { // the parser would take gigabytes
+		deep, _ := routesFile(t, "routes:\n  "+strings.Repeat(opening, 100_000))
+		refused(t, login("AMLPROXY_ROUTES_FILE="+deep), deep+":1:1", "nested deeper")
 	}
 	big, _ := routesFile(t, "routes: [{name: a, service: a}]\n#"+string(make([]byte, 2<<20)))
 	refused(t, login("AMLPROXY_ROUTES_FILE="+big), "AMLPROXY_ROUTES_FILE", "larger than")

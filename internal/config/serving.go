@@ -111,7 +111,7 @@ func (c *checker) certificate() {
 		return
 	}
 	if len(certificates(cert)) == 0 {
-		c.mistake("TLS_CERT_FILE", "names a file without a certificate in PEM")
+		c.mistake("TLS_CERT_FILE", "names a file without a certificate in PEM, or with a broken one")
 	} else if _, err := tls.X509KeyPair(cert, key); err != nil {
 		c.mistake("TLS_KEY_FILE", "names a file without the private key, in PEM, of the first certificate in "+Prefix+"TLS_CERT_FILE")
 	}
@@ -125,7 +125,7 @@ func (c *checker) roots() {
 	b, err := readFile(file, maxPEMFile)
 	c.note("CA_FILE", err)
 	if err == nil && len(certificates(b)) == 0 {
-		c.mistake("CA_FILE", "names a file without a certificate in PEM")
+		c.mistake("CA_FILE", "names a file without a certificate in PEM, or with a broken one")
 	}
 }
 

@@ -8,7 +8,9 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
+	"github.com/goccy/go-yaml/token"
 )
 
 // parse returns the one document of the file, nil when there is none to read.
@@ -44,6 +46,8 @@ func (f *routesFile) parse(src []byte) ast.Node {
 	return body
 }
 
+var errDeep = errors.New("is nested deeper than routes can be")
+
 var errParser = errors.New("cannot be parsed as YAML")
 
 // parse calls the library. A file that makes it panic must not end a proxy that
@@ -54,7 +58,40 @@ func parse(src []byte) (file *ast.File, err error) {
 			file, err = nil, errParser
 		}
 	}()
-	return parser.ParseBytes(src, 0, parser.AllowDuplicateMapKey())
+	tokens := lexer.Tokenize(string(src))
+	if tooDeep(tokens) {
+		return nil, errDeep
+	}
+	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
+}
+
+// maxDepth is more than routes can use. The parser needs memory by the square of
+// the depth: a small file of brackets alone would take all there is.
+const (
+	maxDepth  = 20
+	maxIndent = 200
+)
+
+// tooDeep counts what opens a level: brackets, dashes in one line, indentation.
+func tooDeep(tokens token.Tokens) bool {
+	brackets, dashes, line := 0, 0, 0
+	for _, t := range tokens {
+		if t.Position.Line != line {
+			dashes, line = 0, t.Position.Line
+		}
+		switch t.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			brackets++
+		case token.SequenceEndType, token.MappingEndType:
+			brackets--
+		case token.SequenceEntryType, token.MappingKeyType:
+			dashes++
+		}
+		if brackets > maxDepth || dashes > maxDepth || t.Position.IndentNum > maxIndent {
+			return true
+		}
+	}
+	return false
 }
 
 // quoted is what a message of the library may repeat from the source.
@@ -62,6 +99,9 @@ var quoted = regexp.MustCompile("\"[^\"]*\"?|`[^`]*`?")
 
 // syntax says where the library stopped and why, without what it quotes.
 func (f *routesFile) syntax(err error) (where, what string) {
+	if errors.Is(err, errDeep) {
+		return f.name + ":1:1", errDeep.Error()
+	}
 	var at yaml.Error
 	if !errors.As(err, &at) || at.GetToken() == nil {
 		return f.name + ":1:1", errParser.Error()

@@ -1,0 +1,89 @@
+package config_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"amlproxy/internal/config"
+)
+
+// Whatever a routes file holds, reading it never panics, and what it lets
+// through is closed: no route without someone to vouch for callers unless it says
+// public, none on the proxy's own paths, none that could be taken for another.
+func FuzzRoutesFile(f *testing.F) {
+	for _, o := range options() {
+		f.Add(o.document(o.key, o.good), true)
+		if len(o.malformed) > 0 {
+			f.Add(o.document(o.key, o.malformed[0]), true)
+		}
+	}
+	f.Add("routes: [{name: a, service: a, public: true}]", false)
+	f.Add("routes:\n  - &a {name: a, service: a, public: true}\n  - {<<: *a, name: b}\n", false)
+	f.Add("a: &a {<<: *a}\nroutes: *a", true)
+	f.Add("routes: [[[[{{{{- - - ? : | > !x &y *z", true)
+	f.Fuzz(func(t *testing.T, text string, withIssuer bool) {
+		file, _ := routesFile(t, strings.ReplaceAll(text, "§", ""))
+		environ := []string{"AMLPROXY_ROUTES_FILE=" + file}
+		if withIssuer {
+			environ = login(environ...)
+		}
+		s, err := config.Load(environ)
+		if err != nil {
+			var e *config.Error
+			if s != nil || !errors.As(err, &e) || len(e.Problems) == 0 {
+				t.Fatalf("failed without a problem: %v", err)
+			}
+			return
+		}
+		if len(s.Routes) == 0 {
+			t.Fatal("nothing is served, and nobody was told")
+		}
+		paths, names := map[string]bool{}, map[string]bool{}
+		for _, r := range s.Routes {
+			closed(t, s, r)
+			if paths[r.Path] || names[r.Name] {
+				t.Errorf("two routes at %q or of name %q", r.Path, r.Name)
+			}
+			paths[r.Path], names[r.Name] = true, true
+		}
+	})
+}
+
+func closed(t *testing.T, s *config.Settings, r config.Route) {
+	t.Helper()
+	if !r.Public && s.OIDCIssuer == "" && len(s.BearerIssuers) == 0 {
+		t.Error("callers must sign in, and nobody can say who they are")
+	}
+	if r.Public && r.Access != nil {
+		t.Error("public, and yet with rules")
+	}
+	lower := strings.ToLower(r.Path) + "/"
+	for _, own := range []string{"/oauth2/", "/livez/", "/readyz/", "/.well-known/"} {
+		if strings.HasPrefix(lower, own) {
+			t.Errorf("a route at %s", r.Path)
+		}
+	}
+	if !strings.HasPrefix(r.Path, "/") || strings.ContainsAny(r.Path, "%;\\?# \x00") || strings.Contains(r.Path+"/", "/../") || strings.Contains(r.Path, "//") {
+		t.Errorf("a path that can be read in two ways: %q", r.Path)
+	}
+	targets := 0
+	for _, set := range []bool{r.Service != "", r.Endpoint != "", r.Serverless != "", r.URL != nil} {
+		if set {
+			targets++
+		}
+	}
+	if targets != 1 || r.Name == "" || r.Auth == "" || len(r.Methods) == 0 || len(r.Paths) == 0 || r.MaxBody <= 0 || r.Timeout <= 0 || r.MaxConcurrent < 0 {
+		t.Errorf("half a route: %+v", r)
+	}
+	if (r.Auth == config.AuthKey && r.URL != nil) == r.Key.IsZero() {
+		t.Errorf("a key where none belongs, or none where one does: %+v", r)
+	}
+	if a := r.Access; a != nil && empty(a.Any) && empty(a.All) && empty(a.None) {
+		t.Error("access rules that are none")
+	}
+}
+
+func empty(r config.Rules) bool {
+	return len(r.Groups)+len(r.Roles)+len(r.Scopes)+len(r.Emails)+len(r.Domains)+len(r.Subjects)+len(r.Clients)+len(r.Claims) == 0
+}
