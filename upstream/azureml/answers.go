@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/url"
 	"strings"
 	"time"
@@ -276,12 +275,9 @@ const year9999 = 253402300799 // later ones overflow in arithmetic
 // UnmarshalJSON implements [json.Unmarshaler].
 func (i *instant) UnmarshalJSON(raw []byte) error {
 	var seconds json.Number
-	if json.Unmarshal(raw, &seconds) != nil {
-		return nil
-	}
+	_ = json.Unmarshal(raw, &seconds) // what is no number is empty, and absent
 	if s, err := seconds.Float64(); err == nil && s > 0 && s <= year9999 {
-		whole, _ := math.Modf(s)
-		i.Time = time.Unix(int64(whole), 0)
+		i.Time = time.Unix(int64(s), 0)
 	}
 	return nil
 }

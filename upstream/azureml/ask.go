@@ -31,38 +31,51 @@ func (w *Workspace) ask(ctx context.Context, q question, parse func([]byte) erro
 func (w *Workspace) askThrough(ctx context.Context, send sender, q question, parse func([]byte) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, fmt.Errorf("no answer within %s: %w", callTimeout, context.DeadlineExceeded))
 	defer cancel()
-	resp, body, err := w.put(ctx, send, q)
-	if err == nil && resp.StatusCode == http.StatusUnauthorized && w.reject(ctx, resp) {
-		resp, body, err = w.put(ctx, send, q)
+	got, err := w.put(ctx, send, q)
+	if err == nil && got.status == http.StatusUnauthorized && w.reject(ctx, got.sent) {
+		got, err = w.put(ctx, send, q)
 	}
 	if err != nil {
 		return err
 	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return w.refusal(q, resp, body)
+	if got.status < 200 || got.status > 299 {
+		return w.refusal(q, got)
 	}
-	if err := parse(body); err != nil {
-		return &Error{Op: q.op, Status: resp.StatusCode, Err: err}
+	if err := parse(got.body); err != nil {
+		return &Error{Op: q.op, Status: got.status, Err: err}
 	}
 	return nil
 }
 
+// A reply is what came back.
+type reply struct {
+	status int
+	header http.Header
+	body   []byte
+	sent   secret.Value // the token that was sent, if any
+}
+
 // put sends q once, as far as this package is concerned.
-func (w *Workspace) put(ctx context.Context, send sender, q question) (*http.Response, []byte, error) {
+func (w *Workspace) put(ctx context.Context, send sender, q question) (reply, error) {
 	req, err := runtime.NewRequest(ctx, q.method, q.url)
 	if err != nil {
-		return nil, nil, &Error{Op: q.op, Err: err}
+		return reply{}, &Error{Op: q.op, Err: err}
 	}
 	req.Raw().Header.Set("Accept", "application/json")
 	resp, err := send(req)
 	if err != nil {
-		return nil, nil, q.unanswered(ctx, err)
+		return reply{}, q.unanswered(ctx, err)
 	}
+	defer func() { _ = resp.Body.Close() }()
 	body, err := runtime.Payload(resp)
 	if err != nil {
-		return nil, nil, q.unanswered(ctx, err)
+		return reply{}, q.unanswered(ctx, err)
 	}
-	return resp, body, nil
+	got := reply{status: resp.StatusCode, header: resp.Header, body: body}
+	if resp.Request != nil {
+		got.sent = secret.New(strings.TrimPrefix(resp.Request.Header.Get("Authorization"), "Bearer "))
+	}
+	return got, nil
 }
 
 // unanswered makes the error of a question without an answer.
@@ -86,15 +99,10 @@ func (q question) unanswered(ctx context.Context, err error) error {
 // reject replaces the identity's token that was answered 401: Entra may have
 // revoked it, and azcore alone would use it until it expires. It reports whether
 // there is another one.
-func (w *Workspace) reject(ctx context.Context, resp *http.Response) bool {
-	if resp.Request == nil {
+func (w *Workspace) reject(ctx context.Context, sent secret.Value) bool {
+	if sent.IsZero() {
 		return false
 	}
-	token, found := strings.CutPrefix(resp.Request.Header.Get("Authorization"), "Bearer ")
-	if !found {
-		return false
-	}
-	sent := secret.New(token)
 	next, err := w.identity.get(ctx, w.armToken, sent)
 	return err == nil && !next.value.Equal(sent)
 }

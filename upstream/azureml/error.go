@@ -71,28 +71,32 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // refusal makes the error of an answer that is not 2xx.
-func (w *Workspace) refusal(q question, resp *http.Response, body []byte) *Error {
-	e := &Error{Op: q.op, Status: resp.StatusCode}
-	e.Code, e.Message = parseError(body)
-	if e.Code == "" {
-		e.Code = tidy(resp.Header.Get("x-ms-error-code"))
+func (w *Workspace) refusal(q question, got reply) *Error {
+	code, message := parseError(got.body)
+	if code == "" {
+		code = tidy(got.header.Get("x-ms-error-code"))
 	}
 	// A service that echoes what it was sent must not put our token into a log.
-	var sent secret.Value
-	if resp.Request != nil {
-		sent = secret.New(strings.TrimPrefix(resp.Request.Header.Get("Authorization"), "Bearer "))
-	}
-	e.Code, e.Message = scrubber{sent}.clean(e.Code), scrubber{sent}.clean(e.Message)
+	scrub := scrubber{got.sent}
+	e := &Error{Op: q.op, Status: got.status, Code: scrub.clean(code), Message: scrub.clean(message)}
 	if e.Status >= 300 && e.Status < 400 {
 		e.Err = errors.New("redirects are not followed")
 	}
-	if after := retryAfter(resp, time.Now()); after > 0 {
-		e.Err = &upstream.RetryAfterError{After: after, Err: fmt.Errorf("asked to wait %s", after.Round(time.Second))}
-	}
+	e.throttled(got.header)
 	if e.Status == http.StatusForbidden {
 		w.explain(e, q)
 	}
 	return e
+}
+
+// throttled notes when a 429 or a 503 said to ask again.
+func (e *Error) throttled(header http.Header) {
+	if e.Status != http.StatusTooManyRequests && e.Status != http.StatusServiceUnavailable {
+		return
+	}
+	if after := retryAfter(header, time.Now()); after > 0 {
+		e.Err = &upstream.RetryAfterError{After: after, Err: fmt.Errorf("asked to wait %s", after.Round(time.Second))}
+	}
 }
 
 // parseError reads both shapes of an error, {"error":{"code","message"}} and
@@ -165,19 +169,16 @@ func (s scrubber) clean(text string) string {
 	return jwt.ReplaceAllString(text, "[token]")
 }
 
-// retryAfter returns how long a 429 or 503 answer asks to wait: in seconds or
-// until a date (RFC 9110 §10.2.3), or in Azure's own milliseconds.
-func retryAfter(resp *http.Response, now time.Time) time.Duration {
-	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
-		return 0
-	}
+// retryAfter returns how long an answer asks to wait: in seconds or until a date
+// (RFC 9110 §10.2.3), or in Azure's own milliseconds.
+func retryAfter(header http.Header, now time.Time) time.Duration {
 	var after time.Duration
-	value := resp.Header.Get("Retry-After")
+	value := header.Get("Retry-After")
 	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
 		after = time.Duration(seconds) * time.Second
 	} else if at, err := http.ParseTime(value); err == nil {
 		after = at.Sub(now)
-	} else if ms, err := strconv.ParseUint(resp.Header.Get("x-ms-retry-after-ms"), 10, 31); err == nil {
+	} else if ms, err := strconv.ParseUint(header.Get("x-ms-retry-after-ms"), 10, 31); err == nil {
 		after = time.Duration(ms) * time.Millisecond
 	}
 	return min(max(after, 0), retryAfterCap)
@@ -198,9 +199,7 @@ func (t *tokens) failed(err error) error {
 		e.Code, e.Message = parseError(body)
 		e.Code, e.Message = t.scrub.clean(e.Code), t.scrub.clean(e.Message)
 	}
-	if after := retryAfter(failed.RawResponse, time.Now()); after > 0 {
-		e.Err = &upstream.RetryAfterError{After: after, Err: fmt.Errorf("asked to wait %s", after.Round(time.Second))}
-	}
+	e.throttled(failed.RawResponse.Header)
 	return e
 }
 

@@ -200,8 +200,10 @@ func TestAnswersThatMakeNoSenseAreErrorsWithOperationAndStatus(t *testing.T) {
 				a.Fail(op, c.fault)
 				defer a.Mend(op)
 				s := open(t, config(t, a)).Service("m", azureml.Auto)
-				failure(t, s)
 				_, err := s.Fetch(t.Context(), nil)
+				if err == nil {
+					t.Fatal("no error")
+				}
 				wantText(t, err, does, c.text)
 			})
 		}

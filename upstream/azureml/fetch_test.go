@@ -192,7 +192,7 @@ func TestKeysAreListedAgainOnlyAfterARejection(t *testing.T) {
 		s := open(t, config(t, a)).Service("m", azureml.Auto)
 		lease := fetch(t, s, nil)
 		a.ResetCalls()
-		if got := lease.Refresh.Sub(time.Now()); got != time.Hour || !lease.Expires.IsZero() {
+		if got := time.Until(lease.Refresh); got != time.Hour || !lease.Expires.IsZero() {
 			t.Errorf("refresh in %s, expires %s", got, lease.Expires)
 		}
 
@@ -203,7 +203,7 @@ func TestKeysAreListedAgainOnlyAfterARejection(t *testing.T) {
 		clock.pass(10 * time.Minute)
 		lease = fetch(t, s, lease)
 		wantCalls(t, a, map[string]int{"get service/m": 1})
-		if got := lease.Refresh.Sub(time.Now()); got != time.Hour {
+		if got := time.Until(lease.Refresh); got != time.Hour {
 			t.Errorf("refresh in %s after another look", got)
 		}
 
@@ -221,7 +221,7 @@ func TestATokenIsFetchedWhenItIsDueAndTheEndpointIsNotAskedForIt(t *testing.T) {
 		s := open(t, config(t, a)).Endpoint("m", "", azureml.Auto)
 		lease := fetch(t, s, nil)
 		a.ResetCalls()
-		if lease.Refresh.Sub(time.Now()) != 30*time.Minute || lease.Expires.Sub(time.Now()) != 2*time.Hour {
+		if time.Until(lease.Refresh) != 30*time.Minute || time.Until(lease.Expires) != 2*time.Hour {
 			t.Errorf("refresh %s, expires %s", lease.Refresh, lease.Expires)
 		}
 
@@ -253,7 +253,7 @@ func TestAnEntraTokenIsRenewedBeforeItExpires(t *testing.T) {
 		s := open(t, config(t, a)).Endpoint("m", "", azureml.Auto)
 		lease := fetch(t, s, nil)
 		a.ResetCalls()
-		if got := lease.Refresh.Sub(time.Now()).Round(time.Minute); got != 30*time.Minute {
+		if got := time.Until(lease.Refresh).Round(time.Minute); got != 30*time.Minute {
 			t.Errorf("refresh in %s", got)
 		}
 		clock.pass(31 * time.Minute)
@@ -279,7 +279,7 @@ func TestATokenIsRenewedWhileTheEndpointCannotBeLookedAt(t *testing.T) {
 			if next.Primary.Equal(lease.Primary) || !next.Expires.After(time.Now()) {
 				t.Fatal("not renewed")
 			}
-			if next.Refresh.Sub(time.Now()) > time.Minute {
+			if time.Until(next.Refresh) > time.Minute {
 				t.Error("no early second look")
 			}
 			lease = next
