@@ -11,17 +11,17 @@ import (
 
 // Why a clock stopped an exchange.
 var (
-	errSlowAnswer = &timedOut{"the upstream did not begin to answer in time"}
-	errSlowBody   = &timedOut{"the caller did not send the request body in time"}
-	errStalled    = &timedOut{"no byte of the answer moved for too long"}
+	errSlowAnswer = &timeoutError{"the upstream did not begin to answer in time"}
+	errSlowBody   = &timeoutError{"the caller did not send the request body in time"}
+	errStalled    = &timeoutError{"no byte of the answer moved for too long"}
 )
 
-type timedOut struct{ text string }
+type timeoutError struct{ text string }
 
-func (t *timedOut) Error() string { return t.text }
+func (t *timeoutError) Error() string { return t.text }
 
 // Unwrap makes each a context.DeadlineExceeded.
-func (t *timedOut) Unwrap() error { return context.DeadlineExceeded }
+func (t *timeoutError) Unwrap() error { return context.DeadlineExceeded }
 
 // A clock bounds one forwarded request: the route's timeout until the answer
 // begins, and then the time between two bytes of it. It also counts the bytes of
@@ -36,7 +36,7 @@ type clock struct {
 	waiting atomic.Bool // for the caller's next bytes
 	whole   atomic.Bool // the body was read to its end
 
-	late   atomic.Pointer[timedOut] // why it stopped the exchange, if it did
+	late   atomic.Pointer[timeoutError] // why it stopped the exchange, if it did
 	broken error                    // of the upstream's body; belongs to the request's goroutine
 }
 
@@ -86,7 +86,7 @@ func (c *clock) cause() error {
 	return nil
 }
 
-func (c *clock) stop(why *timedOut) {
+func (c *clock) stop(why *timeoutError) {
 	c.late.Store(why)
 	c.cancel()
 }

@@ -78,7 +78,7 @@ func (x *exchange) end() {
 	x.finish(caught != nil)
 	x.p.record(x.record)
 	if caught != nil {
-		panic(http.ErrAbortHandler)
+		abort()
 	}
 }
 
@@ -107,7 +107,12 @@ func (x *exchange) finish(aborted bool) {
 func (x *exchange) leave(err error) {
 	x.record.Status = statusClientGone
 	x.record.Err = err
-	panic(http.ErrAbortHandler)
+	abort()
+}
+
+// abort breaks the answer off, so that no caller takes it for whole.
+func abort() {
+	panic(http.ErrAbortHandler) //nolint:forbidigo // what net/http knows for this; end is deferred for it
 }
 
 var errClientGone = errors.New("the caller left")

@@ -51,7 +51,7 @@ func (x *exchange) refuse(no *refusal) {
 	x.record.Problem, x.record.Err = no.problem, no.err
 	x.record.Status, x.record.Upgraded = 0, false // if an upgrade failed half way
 	if x.w.status != 0 {
-		panic(http.ErrAbortHandler) // too late for words
+		abort() // too late for words
 	}
 	if no.login && !no.program && x.p.login != nil && navigates(x.r) {
 		x.redirectToLogin()
