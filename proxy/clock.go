@@ -37,7 +37,7 @@ type clock struct {
 	whole   atomic.Bool // the body was read to its end
 
 	late   atomic.Pointer[timeoutError] // why it stopped the exchange, if it did
-	broken error                    // of the upstream's body; belongs to the request's goroutine
+	broken error                        // of the upstream's body; belongs to the request's goroutine
 }
 
 // startClock begins to count for x; the context that it returns ends when time is up.

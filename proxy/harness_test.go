@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -72,7 +73,9 @@ func (u *recorder) serve(c net.Conn) {
 	_, _ = io.WriteString(c, u.answer)
 }
 
-func (u *recorder) url() string { return "http://" + u.listener.Addr().String() + "/api/v1/service/x/score" }
+func (u *recorder) url() string {
+	return "http://" + u.listener.Addr().String() + "/api/v1/service/x/score"
+}
 
 // last returns the one request that came since the last call, or "".
 func (u *recorder) last(t *testing.T) (head, body string) {
@@ -168,9 +171,10 @@ func (door) Authenticate(answer http.Header, r *http.Request) (*authn.Identity, 
 // gate is a Login that says what it was asked.
 type gate struct{ err error }
 
-func (g gate) Start(w http.ResponseWriter, r *http.Request) error    { return g.did(w, r, "start") }
+func (g gate) Start(w http.ResponseWriter, r *http.Request) error { return g.did(w, r, "start") }
 func (g gate) Callback(w http.ResponseWriter, r *http.Request) error { return g.did(w, r, "callback") }
-func (g gate) SignOut(w http.ResponseWriter, r *http.Request) error  { return g.did(w, r, "sign-out") }
+
+func (g gate) SignOut(w http.ResponseWriter, r *http.Request) error { return g.did(w, r, "sign-out") }
 
 func (g gate) did(w http.ResponseWriter, r *http.Request, what string) error {
 	if g.err != nil {
@@ -303,12 +307,13 @@ func (h *house) raw(t *testing.T, request string) int {
 func kinds(transport http.RoundTripper) ([]proxy.Route, map[string]string) {
 	everything := []string{"*"}
 	return []proxy.Route{
-			{Name: "public", Public: true, Paths: everything, Transport: transport},
-			{Name: "signed-in", Paths: everything, Transport: transport},
-			{Name: "grouped", Paths: everything, Transport: transport, Access: &proxy.Access{Any: proxy.Rules{Groups: []string{"ml-users"}}}},
-			{Name: "bearer", Paths: everything, Transport: transport, Access: &proxy.Access{All: proxy.Rules{Scopes: []string{"score"}}}},
-		}, map[string]string{
-			"public": "X-Nothing: 1", "signed-in": "Cookie: amlproxy=eve", "grouped": "Cookie: amlproxy=bob", "bearer": "Authorization: Bearer batch",
-		}
+		{Name: "public", Public: true, Paths: everything, Transport: transport},
+		{Name: "signed-in", Paths: everything, Transport: transport},
+		{Name: "grouped", Paths: everything, Transport: transport, Access: &proxy.Access{Any: proxy.Rules{Groups: []string{"ml-users"}}}},
+		{Name: "bearer", Paths: everything, Transport: transport, Access: &proxy.Access{All: proxy.Rules{Scopes: []string{"score"}}}},
+	}, map[string]string{
+		"public": "X-Nothing: 1", "signed-in": "Cookie: amlproxy=eve", "grouped": "Cookie: amlproxy=bob", "bearer": "Authorization: Bearer batch",
+	}
 }
 
+func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }
