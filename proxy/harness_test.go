@@ -118,7 +118,7 @@ func to(t *testing.T, address string) http.RoundTripper {
 	base := &http.Transport{Protocols: new(http.Protocols)}
 	base.Protocols.SetHTTP1(true)
 	t.Cleanup(base.CloseIdleConnections)
-	return &upstream.Transport{Backend: backend, Base: base, ReplayLimit: 1 << 20}
+	return &upstream.Transport{Backends: []upstream.Backend{backend}, Base: base, ReplayLimit: 1 << 20}
 }
 
 // people are the identities that the door knows.
@@ -171,7 +171,7 @@ func (door) Authenticate(answer http.Header, r *http.Request) (*authn.Identity, 
 // gate is a Login that says what it was asked.
 type gate struct{ err error }
 
-func (g gate) Start(w http.ResponseWriter, r *http.Request) error { return g.did(w, r, "start") }
+func (g gate) Start(w http.ResponseWriter, r *http.Request) error    { return g.did(w, r, "start") }
 func (g gate) Callback(w http.ResponseWriter, r *http.Request) error { return g.did(w, r, "callback") }
 
 func (g gate) SignOut(w http.ResponseWriter, r *http.Request) error { return g.did(w, r, "sign-out") }

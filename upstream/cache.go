@@ -29,6 +29,7 @@ type Cache struct {
 	// current is read on every request, without a lock. It is replaced only
 	// under mu.
 	current atomic.Pointer[snapshot]
+	waits   atomic.Uint64 // requests that had to wait for a credential
 
 	mu        sync.Mutex
 	flight    *flight       // the one fetch under way
@@ -167,6 +168,7 @@ func (c *Cache) await(ctx context.Context) (Target, error) {
 	}
 	c.mu.Unlock()
 
+	c.waits.Add(1)
 	if err := f.wait(ctx); err != nil {
 		return Target{}, err
 	}

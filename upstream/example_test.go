@@ -30,7 +30,7 @@ func ExampleTransport() {
 		Primary: secret.New("key-1"), Secondary: secret.New("key-2"),
 	}), nil)
 	defer backend.Close()
-	client := &http.Client{Transport: &upstream.Transport{Backend: backend, ReplayLimit: 1 << 20}}
+	client := &http.Client{Transport: &upstream.Transport{Backends: []upstream.Backend{backend}, ReplayLimit: 1 << 20}}
 
 	// The URL says only what lies below the route; the backend knows the host.
 	answer, err := client.Post("http://upstream/score", "application/json", strings.NewReader(`{"data":[[1]]}`))

@@ -13,7 +13,12 @@ import (
 
 // A Transport is an [http.RoundTripper] that sends a request to a [Backend]'s
 // target with its credential and, if the endpoint answers 401, once more with
-// another. It is safe for concurrent use.
+// another. It is safe for concurrent use and must not be copied.
+//
+// Of several backends one is chosen before anything is sent: the first that has a
+// credential and was not unreachable a moment ago. The next is taken only if the
+// connection to that one cannot be made, when nothing was written yet, and it is
+// called with its own credential.
 //
 // Of the request's URL it reads what lies below the route. "", "/" and "/score"
 // mean the scoring address, "/swagger.json" the endpoint's description, and
@@ -23,7 +28,8 @@ import (
 // Errors wrap [ErrNoCredential], [ErrRejected], [ErrNotReplayable],
 // [ErrRequestBody], the context's cause, or are Base's.
 type Transport struct {
-	Backend Backend
+	// Backends are at least one, in the order in which they are tried.
+	Backends []Backend
 	// Base sends the requests. Nil means http.DefaultTransport. It should have an
 	// ExpectContinueTimeout, or a large body is on its way before the endpoint has
 	// looked at the credential.
@@ -31,6 +37,8 @@ type Transport struct {
 	// ReplayLimit is the size in bytes up to which a body is kept for a second
 	// send. 0 keeps none.
 	ReplayLimit int64
+
+	outages outages
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -42,20 +50,34 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	defer body.release()
 
-	target, err := t.Backend.Target(ctx)
+	for _, at := range t.outages.order(len(t.Backends)) {
+		var resp *http.Response
+		resp, err = t.call(req, t.Backends[at], body, trace)
+		if ctx.Err() != nil || trace.Retried || !(errors.Is(err, ErrNoCredential) || dialFailed(err)) {
+			return resp, err
+		}
+		t.outages.note(at)
+	}
+	return nil, err
+}
+
+// call sends req to one backend, and once more if its credential was rejected.
+func (t *Transport) call(req *http.Request, backend Backend, body *body, trace *Trace) (*http.Response, error) {
+	ctx := req.Context()
+	target, err := backend.Target(ctx)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := t.send(req, target, body, trace)
 	if err != nil {
-		return nil, t.failed(ctx, target, body, err)
+		return nil, failed(ctx, backend, target, body, err)
 	}
 	if resp.StatusCode != http.StatusUnauthorized {
 		return resp, nil
 	}
 	discard(resp)
 
-	next, err := t.Backend.Rejected(ctx, target)
+	next, err := backend.Rejected(ctx, target)
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
@@ -69,12 +91,12 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	trace.Retried = true
 	resp, err = t.send(req, next, body, trace)
 	if err != nil {
-		return nil, t.failed(ctx, next, body, err)
+		return nil, failed(ctx, backend, next, body, err)
 	}
 	if resp.StatusCode == http.StatusUnauthorized {
 		discard(resp)
 		// Only noted: the Backend replaces no replacement.
-		_, _ = t.Backend.Rejected(ctx, next)
+		_, _ = backend.Rejected(ctx, next)
 		return nil, ErrRejected
 	}
 	return resp, nil
@@ -108,7 +130,7 @@ func (t *Transport) send(req *http.Request, target Target, body *body, trace *Tr
 // failed explains why no answer came. An endpoint may refuse a credential by
 // closing the connection on a large body, without an answer that could be read:
 // such a failure is looked into like a 401, or it could repeat for ever.
-func (t *Transport) failed(ctx context.Context, target Target, body *body, err error) error {
+func failed(ctx context.Context, backend Backend, target Target, body *body, err error) error {
 	switch {
 	case body.sourceErr() != nil:
 		return fmt.Errorf("%w: %w", ErrRequestBody, body.sourceErr())
@@ -117,7 +139,7 @@ func (t *Transport) failed(ctx context.Context, target Target, body *body, err e
 	case target.Kind == None || body.replayable() || errors.Is(err, ErrNotReplayable):
 		return err
 	}
-	if _, rejected := t.Backend.Rejected(ctx, target); rejected != nil {
+	if _, rejected := backend.Rejected(ctx, target); rejected != nil {
 		return err
 	}
 	return fmt.Errorf("%w: %w", ErrNotReplayable, err)

@@ -68,7 +68,7 @@ func over(t *testing.T, base, primary, secondary string) *upstream.Transport {
 	c := upstream.Cached(upstream.Static(lease), nil)
 	base2 := &http.Transport{ExpectContinueTimeout: time.Second}
 	t.Cleanup(func() { base2.CloseIdleConnections(); _ = c.Close() })
-	return &upstream.Transport{Backend: c, Base: base2, ReplayLimit: 1 << 10}
+	return &upstream.Transport{Backends: []upstream.Backend{c}, Base: base2, ReplayLimit: 1 << 10}
 }
 
 func post(t *testing.T, rt http.RoundTripper, rest string, body io.Reader) (int, string, error) {
@@ -119,7 +119,7 @@ func TestADescriptionOnAnotherHostIsNotAsked(t *testing.T) {
 	description, _ := url.Parse(other.URL + "/elsewhere/swagger.json")
 	c := upstream.Cached(upstream.Static(upstream.Lease{Scoring: scoring, Description: description, Kind: upstream.Key, Primary: secret.New("p")}), nil)
 	defer c.Close()
-	if code, _, err := post(t, &upstream.Transport{Backend: c}, "/swagger.json", nil); err != nil || code != 200 {
+	if code, _, err := post(t, &upstream.Transport{Backends: []upstream.Backend{c}}, "/swagger.json", nil); err != nil || code != 200 {
 		t.Fatal(code, err)
 	}
 	if len(other.seen()) != 0 || e.seen()[0].uri != "/swagger.json" {
@@ -374,7 +374,7 @@ func TestTheCallersOwnCredentialNeverTravels(t *testing.T) {
 	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://upstream/score", nil)
 	req.Header.Set("Authorization", "Bearer of-the-caller")
 	req.Header.Set("azureml-model-deployment", "green")
-	if _, err := (&upstream.Transport{Backend: c}).RoundTrip(req); !errors.Is(err, upstream.ErrRejected) {
+	if _, err := (&upstream.Transport{Backends: []upstream.Backend{c}}).RoundTrip(req); !errors.Is(err, upstream.ErrRejected) {
 		t.Fatal(err) // the endpoint answers 401 without a credential
 	}
 	if got := e.seen()[0]; got.authorization != "" || got.deployment != "" {

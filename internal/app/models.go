@@ -75,7 +75,7 @@ func newModels(s *config.Settings, ws *azureml.Workspace, base http.RoundTripper
 		r := &s.Routes[i]
 		backend := upstream.Cached(source(r, ws), telemetry.CredentialLog(log, r.Name))
 		models[i] = model{backend: backend, route: proxyRoute(r, &upstream.Transport{
-			Backend: backend, Base: base, ReplayLimit: int64(s.ReplayLimit),
+			Backends: []upstream.Backend{backend}, Base: base, ReplayLimit: int64(s.ReplayLimit),
 		})}
 	}
 	return models
