@@ -79,7 +79,10 @@ func TestOnlyAFailedDialTakesTheNextBackend(t *testing.T) {
 	})
 	for name, first := range map[string]string{"401": refusing.URL, "closes": closing, "503": busy} {
 		t.Run(name, func(t *testing.T) {
-			rt := &upstream.Transport{Backends: []upstream.Backend{at(t, first, "f"), at(t, second.URL, "s")}}
+			rt := &upstream.Transport{
+				Backends: []upstream.Backend{at(t, first, "f"), at(t, second.URL, "s")},
+				Base:     &http.Transport{DisableKeepAlives: true},
+			}
 			code, _, err := post(t, rt, "/score", strings.NewReader("rows"))
 			if err == nil && code == http.StatusOK {
 				t.Error("the second backend answered")
