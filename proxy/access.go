@@ -125,32 +125,23 @@ func newRule(kind string, values []string, fold func(string) string) (rule, erro
 }
 
 // verifiedEmail returns the address of id if the provider vouches for it; any
-// other is what the caller claims about himself (nOAuth).
+// other is what the caller claims about himself (nOAuth). One without exactly one
+// "@" is nobody's: a@evil.example@corp.example is of neither domain (CVE-2026-40574).
 func verifiedEmail(id *authn.Identity) []string {
-	if _, domain := splitEmail(id); domain == "" {
+	local, domain, _ := strings.Cut(id.Email, "@")
+	if !id.EmailVerified || local == "" || domain == "" || strings.Contains(domain, "@") {
 		return nil
 	}
 	return []string{foldDomain(id.Email)}
 }
 
 func verifiedDomain(id *authn.Identity) []string {
-	if _, domain := splitEmail(id); domain != "" {
-		return []string{strings.ToLower(domain)}
+	email := verifiedEmail(id)
+	if email == nil {
+		return nil
 	}
-	return nil
-}
-
-// splitEmail returns nothing unless the address is verified and has exactly one
-// "@": a@evil.example@corp.example is of neither domain (CVE-2026-40574).
-func splitEmail(id *authn.Identity) (local, domain string) {
-	if !id.EmailVerified || strings.Count(id.Email, "@") != 1 {
-		return "", ""
-	}
-	local, domain, _ = strings.Cut(id.Email, "@")
-	if local == "" {
-		return "", ""
-	}
-	return local, domain
+	_, domain, _ := strings.Cut(email[0], "@")
+	return []string{domain}
 }
 
 // foldDomain lowers the domain alone: RFC 5321 section 2.4 leaves the local part

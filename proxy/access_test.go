@@ -42,15 +42,15 @@ func TestEveryAccessRuleLetsInWhomItNamesAndDeniesTheOthers(t *testing.T) {
 			if strings.Contains(c.in, who) {
 				want = http.StatusOK
 			}
-			if a := h.ask(t, "POST", "/models/m", "{}", "Authorization: Bearer "+who); a.StatusCode != want {
-				t.Errorf("%s: %s got %d, want %d", name, who, a.StatusCode, want)
+			if a := h.ask(t, "POST", "/models/m", "{}", "Authorization: Bearer "+who); a.status != want {
+				t.Errorf("%s: %s got %d, want %d", name, who, a.status, want)
 			}
 			if head, _ := up.last(t); (head != "") != (want == http.StatusOK) {
 				t.Errorf("%s: %s: the upstream got %q", name, who, head)
 			}
 		}
-		if a := h.ask(t, "POST", "/models/m", "{}"); a.StatusCode != http.StatusUnauthorized {
-			t.Errorf("%s: without a credential %d", name, a.StatusCode)
+		if a := h.ask(t, "POST", "/models/m", "{}"); a.status != http.StatusUnauthorized {
+			t.Errorf("%s: without a credential %d", name, a.status)
 		}
 	}
 }
@@ -163,13 +163,13 @@ func TestLongestPathWins(t *testing.T) {
 	} {
 		a := h.ask(t, "GET", target, "")
 		rec := h.record(t)
-		if rec.Route != want || (a.StatusCode == http.StatusOK) == (want == "inner") {
-			t.Errorf("%s: route %q, status %d", target, rec.Route, a.StatusCode)
+		if rec.Route != want || (a.status == http.StatusOK) == (want == "inner") {
+			t.Errorf("%s: route %q, status %d", target, rec.Route, a.status)
 		}
 		up.last(t)
 	}
-	if a := h.ask(t, "GET", "/livez", ""); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "live") {
-		t.Errorf("/livez: %d %q", a.StatusCode, a.body)
+	if a := h.ask(t, "GET", "/livez", ""); a.status != http.StatusOK || !strings.Contains(a.body, "live") {
+		t.Errorf("/livez: %d %q", a.status, a.body)
 	}
 }
 
@@ -212,8 +212,8 @@ func TestPathsAndMethodsThatARouteDoesNotTakeAreDenied(t *testing.T) {
 		{"GET", "/metrics", 404, ""},
 	} {
 		a := h.ask(t, c.method, c.target, "")
-		if a.StatusCode != c.status || a.Header.Get("Allow") != c.allow {
-			t.Errorf("%s %s: %d Allow %q, want %d %q", c.method, c.target, a.StatusCode, a.Header.Get("Allow"), c.status, c.allow)
+		if a.status != c.status || a.Header.Get("Allow") != c.allow {
+			t.Errorf("%s %s: %d Allow %q, want %d %q", c.method, c.target, a.status, a.Header.Get("Allow"), c.status, c.allow)
 		}
 		if head, _ := up.last(t); (head != "") != (c.status == 200) {
 			t.Errorf("%s %s: the upstream got %q", c.method, c.target, head)

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 )
@@ -77,4 +78,13 @@ func (x *exchange) write(status int, contentType string, body []byte) {
 	if x.r.Method != http.MethodHead {
 		_, _ = x.w.Write(body) // a caller that left is seen by the Record
 	}
+}
+
+func (x *exchange) writeJSON(status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		x.refuse(&refusal{status: http.StatusInternalServerError, problem: "internal", title: "Something went wrong here", err: err})
+		return
+	}
+	x.write(status, typeJSON, body)
 }

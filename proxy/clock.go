@@ -139,7 +139,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	if n > 0 {
 		b.clock.timer.Reset(b.idle)
 	}
-	if err != nil && err != io.EOF { //nolint:errorlint // readers return io.EOF itself
+	if err != nil && err != io.EOF {
 		b.clock.broken = err
 	}
 	return n, err

@@ -1,16 +1,12 @@
 package proxy
 
 import (
-	"encoding/json"
-	"errors"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
-
-	"amlproxy/authn"
 )
 
 // An endpoint is one of the proxy's own.
@@ -181,140 +177,4 @@ func (p *Proxy) serveUserinfo(x *exchange) *refusal {
 	}
 	x.writeJSON(http.StatusOK, told)
 	return nil
-}
-
-// serveAuth answers the subrequest of another proxy (nginx auth_request, Traefik
-// ForwardAuth, Caddy forward_auth): 202, 401 or 403, and who is calling. It never
-// redirects; that is for the proxy that asked. It decides nothing else than it was
-// asked for, so a parameter that it does not know is refused and not ignored: a
-// restriction that is misspelt must not let everybody in (CVE-2021-21411).
-func (p *Proxy) serveAuth(x *exchange) *refusal {
-	rules, err := p.authRules(x.r.URL.RawQuery)
-	if err != nil {
-		return &refusal{status: http.StatusBadRequest, problem: "bad-query", title: "This question cannot be answered", detail: sentence(err.Error()), err: err}
-	}
-	id, no := p.authenticate(x)
-	if no != nil {
-		return no.forPrograms()
-	}
-	for _, rule := range rules {
-		if !rule.allows(id) {
-			return p.notAllowed(id, "", nil)
-		}
-	}
-	identityFields{user: true, email: true, groups: true}.set(x.w.Header(), "X-Auth-Request-", id)
-	if plain(id.Username) {
-		x.w.Header().Set("X-Auth-Request-Preferred-Username", id.Username)
-	}
-	x.write(http.StatusAccepted, typeJSON, nil)
-	return nil
-}
-
-// nobody is a rule that lets nobody in.
-var nobody = &access{}
-
-// authRules returns the rules that all must let the caller in. A route that is not
-// there lets nobody in, and a public one anyone signed in.
-func (p *Proxy) authRules(query string) ([]*access, error) {
-	asked, err := url.ParseQuery(query)
-	if err != nil {
-		return nil, errors.New("the query is malformed")
-	}
-	rules := []*access{nil} // anyone signed in
-	for name, values := range asked {
-		for _, value := range values {
-			switch name {
-			case "route":
-				rt := p.table.Load().byName[value]
-				if rt == nil {
-					rules = append(rules, nobody)
-				} else {
-					rules = append(rules, rt.access)
-				}
-			case "allowed_groups":
-				rule, err := newAccess(&Access{Any: Rules{Groups: strings.Split(value, ",")}})
-				if err != nil {
-					rule = nobody // allowed_groups= : a list without a group
-				}
-				rules = append(rules, rule)
-			default:
-				return nil, errors.New("only route and allowed_groups can be asked for")
-			}
-		}
-	}
-	return rules, nil
-}
-
-// A listed model is one that the caller may call.
-type listed struct {
-	Name    string `json:"name"`
-	Path    string `json:"path"`
-	Score   string `json:"score_url"`
-	Swagger string `json:"swagger_url"`
-}
-
-// serveList answers "/" unless a route takes it: the models that the caller may
-// call. Without a login there is no way to become somebody here, so that a caller
-// without a credential sees what is open to everyone.
-func (p *Proxy) serveList(x *exchange) *refusal {
-	if x.target.path != "/" {
-		return notFound()
-	}
-	x.record.Endpoint = "models"
-	if x.r.Method != http.MethodGet && x.r.Method != http.MethodHead {
-		return methodNotAllowed("GET, HEAD")
-	}
-	id, no := p.authenticate(x)
-	if no != nil && (!no.login || p.login != nil) {
-		return no
-	}
-	models := []listed{}
-	for _, rt := range p.table.Load().sorted {
-		if rt.public || rt.access.allows(id) {
-			models = append(models, p.listed(rt))
-		}
-	}
-	if prefersHTML(x.r.Header) {
-		x.write(http.StatusOK, typeHTML, p.pages.models(id, p.login != nil, models))
-		return nil
-	}
-	x.writeJSON(http.StatusOK, map[string]any{"models": models})
-	return nil
-}
-
-func (p *Proxy) listed(rt *route) listed {
-	base := ""
-	if p.publicURL != nil {
-		base = originOfURL(p.publicURL)
-	}
-	below := strings.TrimSuffix(rt.path, "/")
-	return listed{Name: rt.name, Path: rt.path, Score: base + below + "/score", Swagger: base + below + "/swagger.json"}
-}
-
-// forPrograms makes a refusal one that never redirects.
-func (no *refusal) forPrograms() *refusal {
-	no.program = true
-	return no
-}
-
-func (x *exchange) writeJSON(status int, v any) {
-	body, err := json.Marshal(v)
-	if err != nil {
-		x.refuse(&refusal{status: http.StatusInternalServerError, problem: "internal", title: "Something went wrong here", err: err})
-		return
-	}
-	x.write(status, typeJSON, body)
-}
-
-// signedInAs returns how to call a person.
-func signedInAs(id *authn.Identity) string {
-	if id == nil {
-		return ""
-	}
-	for _, name := range []string{id.Name, id.Username, id.Email, id.Subject} {
-		if name != "" {
-			return name
-		}
-	}
-	return ""
 }

@@ -245,15 +245,16 @@ func (h *house) record(t *testing.T) proxy.Record {
 // An answer is a response that was read to its end.
 type answer struct {
 	*http.Response
-	body string
-	err  error // of reading the body
+	status int
+	body   string
+	err    error // of reading the body
 }
 
 func (a answer) problem(t *testing.T) map[string]any {
 	t.Helper()
 	var p map[string]any
 	if err := json.Unmarshal([]byte(a.body), &p); err != nil {
-		t.Fatalf("%d %s is no JSON: %q", a.StatusCode, a.Header.Get("Content-Type"), a.body)
+		t.Fatalf("%d %s is no JSON: %q", a.status, a.Header.Get("Content-Type"), a.body)
 	}
 	return p
 }
@@ -280,7 +281,7 @@ func (h *house) ask(t *testing.T, method, target, body string, fields ...string)
 	}
 	defer func() { _ = res.Body.Close() }()
 	got, err := io.ReadAll(res.Body)
-	return answer{res, string(got), err}
+	return answer{res, res.StatusCode, string(got), err}
 }
 
 // raw sends bytes and returns the status of the first answer, 0 if there was none.
@@ -304,16 +305,20 @@ func (h *house) raw(t *testing.T, request string) int {
 
 // kinds is one route of each kind, each under /models/NAME and with what lets a
 // caller in; every attack is tried on all of them.
-func kinds(transport http.RoundTripper) ([]proxy.Route, map[string]string) {
-	everything := []string{"*"}
-	return []proxy.Route{
-		{Name: "public", Public: true, Paths: everything, Transport: transport},
-		{Name: "signed-in", Paths: everything, Transport: transport},
-		{Name: "grouped", Paths: everything, Transport: transport, Access: &proxy.Access{Any: proxy.Rules{Groups: []string{"ml-users"}}}},
-		{Name: "bearer", Paths: everything, Transport: transport, Access: &proxy.Access{All: proxy.Rules{Scopes: []string{"score"}}}},
-	}, map[string]string{
+func kinds(transport http.RoundTripper) (routes []proxy.Route, pass map[string]string) {
+	routes = []proxy.Route{
+		{Name: "public", Public: true},
+		{Name: "signed-in"},
+		{Name: "grouped", Access: &proxy.Access{Any: proxy.Rules{Groups: []string{"ml-users"}}}},
+		{Name: "bearer", Access: &proxy.Access{All: proxy.Rules{Scopes: []string{"score"}}}},
+	}
+	for i := range routes {
+		routes[i].Paths, routes[i].Transport = []string{"*"}, transport
+	}
+	pass = map[string]string{
 		"public": "X-Nothing: 1", "signed-in": "Cookie: amlproxy=eve", "grouped": "Cookie: amlproxy=bob", "bearer": "Authorization: Bearer batch",
 	}
+	return routes, pass
 }
 
 func prefix(s string) netip.Prefix { return netip.MustParsePrefix(s) }

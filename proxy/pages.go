@@ -86,3 +86,16 @@ func (p *pages) render(name string, data page) []byte {
 	}
 	return b.Bytes()
 }
+
+// signedInAs returns how to call a person.
+func signedInAs(id *authn.Identity) string {
+	if id == nil {
+		return ""
+	}
+	for _, name := range []string{id.Name, id.Username, id.Email, id.Subject} {
+		if name != "" {
+			return name
+		}
+	}
+	return ""
+}

@@ -88,7 +88,7 @@ func checkPublicURL(u *url.URL, login Login) error {
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := p.begin(w, r)
 	defer x.end()
-	if no := p.serve(x); no != nil {
+	if no := p.serve(x); no != nil { //nolint:contextcheck // x holds the request, and it the context
 		x.refuse(no)
 	}
 }

@@ -43,8 +43,8 @@ func TestNavigationsAreRedirectedAndProgramsAreTold(t *testing.T) {
 	} {
 		a := h.ask(t, c.method, "/models/m/score?a=1&b=%20", "", c.fields...)
 		rec := h.record(t)
-		if a.StatusCode != c.status || a.Header.Get("Cache-Control") != "no-store" || rec.Status != c.status || rec.Err == nil {
-			t.Errorf("%s %v: %d, want %d; record %+v", c.method, c.fields, a.StatusCode, c.status, rec)
+		if a.status != c.status || a.Header.Get("Cache-Control") != "no-store" || rec.Status != c.status || rec.Err == nil {
+			t.Errorf("%s %v: %d, want %d; record %+v", c.method, c.fields, a.status, c.status, rec)
 		}
 		want := map[int]string{302: "/oauth2/start?rd=%2Fmodels%2Fm%2Fscore%3Fa%3D1%26b%3D%2520", 303: "/oauth2/start?rd=%2F"}[c.status]
 		if got := a.Header.Get("Location"); got != want {
@@ -87,8 +87,8 @@ func TestRefusalsSayWhatTheDesignSays(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			a := h.ask(t, "POST", "/models/m", "{}", c.fields...)
 			rec := h.record(t)
-			if a.StatusCode != c.status || a.Header.Get("Www-Authenticate") != c.challenge {
-				t.Errorf("%d %q, want %d %q", a.StatusCode, a.Header.Get("Www-Authenticate"), c.status, c.challenge)
+			if a.status != c.status || a.Header.Get("Www-Authenticate") != c.challenge {
+				t.Errorf("%d %q, want %d %q", a.status, a.Header.Get("Www-Authenticate"), c.status, c.challenge)
 			}
 			p := a.problem(t)
 			if p["type"] != c.problem || p["status"] != float64(c.status) || p["title"] == "" || p["detail"] == "" || p["request_id"] != a.Header.Get("X-Request-Id") || a.Header.Get("Content-Type") != "application/problem+json" {
@@ -108,8 +108,8 @@ func TestRefusalsSayWhatTheDesignSays(t *testing.T) {
 			}
 			page := h.ask(t, "POST", "/models/m", "{}", append(c.fields, "Accept: text/html")...)
 			h.record(t)
-			if page.StatusCode != c.status || !strings.HasPrefix(page.Header.Get("Content-Type"), "text/html") || !strings.Contains(page.body, page.Header.Get("X-Request-Id")) {
-				t.Errorf("page: %d %v", page.StatusCode, page.Header)
+			if page.status != c.status || !strings.HasPrefix(page.Header.Get("Content-Type"), "text/html") || !strings.Contains(page.body, page.Header.Get("X-Request-Id")) {
+				t.Errorf("page: %d %v", page.status, page.Header)
 			}
 		})
 	}
@@ -124,8 +124,8 @@ func TestPublicRouteNeedsNoProvider(t *testing.T) {
 	for _, token := range []string{"provider-down", "expired", "alice"} {
 		a := h.ask(t, "POST", "/models/m", "{}", "Authorization: Bearer "+token)
 		head, _ := up.last(t)
-		if a.StatusCode != http.StatusOK || strings.Contains(head, token) || h.record(t).Identity != nil {
-			t.Errorf("%s: %d\n%s", token, a.StatusCode, head)
+		if a.status != http.StatusOK || strings.Contains(head, token) || h.record(t).Identity != nil {
+			t.Errorf("%s: %d\n%s", token, a.status, head)
 		}
 	}
 }
@@ -164,14 +164,14 @@ func TestCrossSiteRequestWithASessionIsRefused(t *testing.T) {
 		{"origin without credentials", "POST", "open", []string{same, "Origin: https://app.example.com"}, 403},
 		{"public", "POST", "public", []string{cross, "Origin: https://evil.example"}, 200},
 	} {
-		if a := h.ask(t, c.method, "/models/"+c.route, "", append(c.fields, "Cookie: amlproxy=alice")...); a.StatusCode != c.status {
-			t.Errorf("%s: %d, want %d", c.name, a.StatusCode, c.status)
+		if a := h.ask(t, c.method, "/models/"+c.route, "", append(c.fields, "Cookie: amlproxy=alice")...); a.status != c.status {
+			t.Errorf("%s: %d, want %d", c.name, a.status, c.status)
 		}
 		if head, _ := up.last(t); (head != "") != (c.status == 200) {
 			t.Errorf("%s: the upstream got %q", c.name, head)
 		}
-		if a := h.ask(t, c.method, "/models/"+c.route, "", append(c.fields, "Authorization: Bearer alice")...); a.StatusCode != 200 {
-			t.Errorf("%s, with a token: %d", c.name, a.StatusCode)
+		if a := h.ask(t, c.method, "/models/"+c.route, "", append(c.fields, "Authorization: Bearer alice")...); a.status != 200 {
+			t.Errorf("%s, with a token: %d", c.name, a.status)
 		}
 		up.last(t)
 	}
@@ -179,8 +179,8 @@ func TestCrossSiteRequestWithASessionIsRefused(t *testing.T) {
 		field  string
 		status int
 	}{{cross, 403}, {own, 200}} {
-		if a := h.ask(t, "POST", "/oauth2/sign_out", "", c.field); a.StatusCode != c.status {
-			t.Errorf("sign-out with %s: %d", c.field, a.StatusCode)
+		if a := h.ask(t, "POST", "/oauth2/sign_out", "", c.field); a.status != c.status {
+			t.Errorf("sign-out with %s: %d", c.field, a.status)
 		}
 	}
 }
@@ -204,11 +204,11 @@ func TestCORSNeverReflectsAForeignOrigin(t *testing.T) {
 					t.Errorf("%s from %q: %s", route, origin, name)
 				}
 			}
-			if a.StatusCode != http.StatusNoContent {
-				t.Errorf("%s from %q: %d", route, origin, a.StatusCode)
+			if a.status != http.StatusNoContent {
+				t.Errorf("%s from %q: %d", route, origin, a.status)
 			}
-			if a := h.ask(t, "POST", "/models/"+route, "{}", "Origin: "+origin, "Authorization: Bearer alice"); a.Header.Get("Access-Control-Allow-Origin") != "" || a.StatusCode != 200 {
-				t.Errorf("%s from %q: %d %v", route, origin, a.StatusCode, a.Header)
+			if a := h.ask(t, "POST", "/models/"+route, "{}", "Origin: "+origin, "Authorization: Bearer alice"); a.Header.Get("Access-Control-Allow-Origin") != "" || a.status != 200 {
+				t.Errorf("%s from %q: %d %v", route, origin, a.status, a.Header)
 			}
 			up.last(t)
 		}
@@ -218,7 +218,7 @@ func TestCORSNeverReflectsAForeignOrigin(t *testing.T) {
 		"Access-Control-Allow-Origin": "https://app.example.com", "Access-Control-Allow-Credentials": "true", "Access-Control-Allow-Methods": "GET, POST",
 		"Access-Control-Allow-Headers": "authorization,content-type", "Access-Control-Max-Age": "600",
 	} {
-		if a.Header.Get(name) != want || a.StatusCode != http.StatusNoContent {
+		if a.Header.Get(name) != want || a.status != http.StatusNoContent {
 			t.Errorf("preflight: %s is %q, want %q", name, a.Header.Get(name), want)
 		}
 	}
@@ -232,9 +232,9 @@ func TestCORSNeverReflectsAForeignOrigin(t *testing.T) {
 		status int
 	}{{nil, "/models/app", 401}, {[]string{"Authorization: Bearer x"}, "/models/app", 401}, {nil, "/models/app/none", 404}, {[]string{"Cookie: amlproxy=alice"}, "/models/app", 200}} {
 		a := h.ask(t, "POST", c.target, "{}", append(c.fields, "Origin: https://app.example.com")...)
-		if a.StatusCode != c.status || a.Header.Get("Access-Control-Allow-Origin") != "https://app.example.com" || !strings.Contains(strings.Join(a.Header.Values("Vary"), ","), "Origin") ||
+		if a.status != c.status || a.Header.Get("Access-Control-Allow-Origin") != "https://app.example.com" || !strings.Contains(strings.Join(a.Header.Values("Vary"), ","), "Origin") ||
 			!strings.Contains(a.Header.Get("Access-Control-Expose-Headers"), "X-Ms-Run-Fn-Exec-Ms") {
-			t.Errorf("%s %v: %d %v", c.target, c.fields, a.StatusCode, a.Header)
+			t.Errorf("%s %v: %d %v", c.target, c.fields, a.status, a.Header)
 		}
 	}
 	up.last(t)
@@ -244,7 +244,7 @@ func TestCORSNeverReflectsAForeignOrigin(t *testing.T) {
 	}
 	up.last(t)
 	a = h.ask(t, "GET", "/oauth2/userinfo", "", "Origin: https://app.example.com")
-	if a.StatusCode != 401 || a.Header.Get("Access-Control-Allow-Origin") != "https://app.example.com" || a.Header.Get("Access-Control-Allow-Credentials") != "true" {
-		t.Errorf("userinfo: %d %v", a.StatusCode, a.Header)
+	if a.status != 401 || a.Header.Get("Access-Control-Allow-Origin") != "https://app.example.com" || a.Header.Get("Access-Control-Allow-Credentials") != "true" {
+		t.Errorf("userinfo: %d %v", a.status, a.Header)
 	}
 }

@@ -159,24 +159,20 @@ func validHost(host string) bool {
 	if host == "" || len(host) > 255 {
 		return false
 	}
-	name, port, hasPort := host, "", false
-	if host[0] == '[' {
-		var closed bool
-		name, port, closed = strings.Cut(host[1:], "]")
-		if !closed || name == "" || strings.Trim(name, "0123456789abcdefABCDEF:.") != "" {
-			return false
-		}
-		if port != "" && port[0] != ':' {
-			return false
-		}
-		port, hasPort = strings.CutPrefix(port, ":")
-	} else {
-		name, port, hasPort = strings.Cut(host, ":")
-		if name == "" || strings.ContainsFunc(name, notHostRune) {
-			return false
-		}
+	if host[0] != '[' {
+		name, port, hasPort := strings.Cut(host, ":")
+		return name != "" && !strings.ContainsFunc(name, notHostRune) && (!hasPort || validPort(port))
 	}
-	return !hasPort || (port != "" && len(port) <= 5 && strings.Trim(port, "0123456789") == "")
+	name, after, closed := strings.Cut(host[1:], "]")
+	if !closed || name == "" || strings.Trim(name, "0123456789abcdefABCDEF:.") != "" {
+		return false
+	}
+	port, hasPort := strings.CutPrefix(after, ":")
+	return after == "" || hasPort && validPort(port)
+}
+
+func validPort(port string) bool {
+	return port != "" && len(port) <= 5 && strings.Trim(port, "0123456789") == ""
 }
 
 func notHostRune(r rune) bool {

@@ -125,8 +125,8 @@ func TestQueryNeverDecidesTheRoute(t *testing.T) {
 	for _, target := range []string{
 		"/models/grouped?x=/models/public", "/models/grouped?/models/public", "/models/grouped/models/public", "/models/grouped/score?route=public",
 	} {
-		if a := h.ask(t, "GET", target, "", "X-Forwarded-Uri: /models/public", "X-Original-URL: /models/public", "X-Rewrite-URL: /models/public", "User-Agent: GoogleHC/1.0"); a.StatusCode != http.StatusUnauthorized {
-			t.Errorf("%s: status %d, want 401", target, a.StatusCode)
+		if a := h.ask(t, "GET", target, "", "X-Forwarded-Uri: /models/public", "X-Original-URL: /models/public", "X-Rewrite-URL: /models/public", "User-Agent: GoogleHC/1.0"); a.status != http.StatusUnauthorized {
+			t.Errorf("%s: status %d, want 401", target, a.status)
 		}
 	}
 	for _, target := range []string{"/Models/public", "/models/PUBLIC", "/models", "/models/", "/models/publicx", "/models/public.", "/oauth2/../models"} {
@@ -167,7 +167,7 @@ func FuzzTarget(f *testing.F) {
 			return // net/http answers 400
 		}
 		w := new(nullWriter)
-		p.ServeHTTP(w, &http.Request{Method: "GET", Host: "x", RequestURI: "/models/m" + rest, URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: http.NoBody, RemoteAddr: "192.0.2.1:1"})
+		p.ServeHTTP(w, &http.Request{Method: http.MethodGet, Host: "x", RequestURI: "/models/m" + rest, URL: u, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: http.NoBody, RemoteAddr: "192.0.2.1:1"})
 		var got *url.URL
 		select {
 		case got = <-seen:

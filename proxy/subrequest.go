@@ -1,0 +1,70 @@
+package proxy
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// serveAuth answers the subrequest of another proxy (nginx auth_request, Traefik
+// ForwardAuth, Caddy forward_auth): 202, 401 or 403, and who is calling. It never
+// redirects; that is for the proxy that asked. It decides nothing else than it was
+// asked for, so a parameter that it does not know is refused and not ignored: a
+// restriction that is misspelt must not let everybody in (CVE-2021-21411).
+func (p *Proxy) serveAuth(x *exchange) *refusal {
+	rules, err := p.authRules(x.r.URL.RawQuery)
+	if err != nil {
+		return &refusal{status: http.StatusBadRequest, problem: "bad-query", title: "This question cannot be answered", detail: sentence(err.Error()), err: err}
+	}
+	id, no := p.authenticate(x)
+	if no != nil {
+		return no.forPrograms()
+	}
+	for _, rule := range rules {
+		if !rule.allows(id) {
+			return p.notAllowed(id, "", nil)
+		}
+	}
+	identityFields{user: true, email: true, groups: true}.set(x.w.Header(), "X-Auth-Request-", id)
+	if plain(id.Username) {
+		x.w.Header().Set("X-Auth-Request-Preferred-Username", id.Username)
+	}
+	x.write(http.StatusAccepted, typeJSON, nil)
+	return nil
+}
+
+// nobody is a rule that lets nobody in.
+var nobody = &access{}
+
+// authRules returns the rules that all must let the caller in. A route that is not
+// there lets nobody in, and a public one anyone signed in.
+func (p *Proxy) authRules(query string) ([]*access, error) {
+	asked, err := url.ParseQuery(query)
+	if err != nil {
+		return nil, errors.New("the query is malformed")
+	}
+	rules := []*access{nil} // anyone signed in
+	for name, values := range asked {
+		for _, value := range values {
+			switch name {
+			case "route":
+				rt := p.table.Load().byName[value]
+				if rt == nil {
+					rules = append(rules, nobody)
+				} else {
+					rules = append(rules, rt.access)
+				}
+			case "allowed_groups":
+				rule, err := newAccess(&Access{Any: Rules{Groups: strings.Split(value, ",")}})
+				if err != nil {
+					rule = nobody // allowed_groups= : a list without a group
+				}
+				rules = append(rules, rule)
+			default:
+				return nil, errors.New("only route and allowed_groups can be asked for")
+			}
+		}
+	}
+	return rules, nil
+}
