@@ -48,6 +48,7 @@ func (a answer) write(ctx context.Context, w http.ResponseWriter, clock Clock, p
 	for name, values := range a.header {
 		w.Header()[name] = values
 	}
+	w.Header().Set("Date", clock.Now().UTC().Format(http.TimeFormat)) // who has another time is found out
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.Header().Set("X-Ms-Request-Id", guid())
 	w.WriteHeader(a.status)

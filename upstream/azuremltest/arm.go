@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -18,6 +19,8 @@ const (
 	provider      = "Microsoft.MachineLearningServices"
 	workspacePath = "/subscriptions/{sub}/resourceGroups/{group}/providers/" + provider + "/workspaces/{workspace}"
 	resultsPath   = "/subscriptions/{sub}/providers/" + provider + "/locations/{location}/mfeOperationResults/{id}"
+
+	permissionsPath = "/providers/Microsoft.Authorization/permissions"
 
 	actionPrefix = provider + "/workspaces/"
 
@@ -29,6 +32,8 @@ const (
 func (a *Azure) resourceManager() http.Handler {
 	p := newPlane(a, "arm", nested)
 	p.on("GET "+workspacePath, "workspace", a.guarded("read", a.getWorkspace))
+	p.on("GET "+workspacePath+permissionsPath, "permissions", a.authorization(a.permissions))
+	p.on("GET "+workspacePath+"/{kind}/{name}"+permissionsPath, "permissions", a.authorization(a.permissions))
 	p.on("GET "+resultsPath, "operation endpoint", a.guarded("read", a.pollEndpoint))
 
 	online := workspacePath + "/onlineEndpoints"
@@ -50,11 +55,21 @@ func (a *Azure) resourceManager() http.Handler {
 // api-version, within the rate limit, in a workspace that exists, and by a
 // principal that may.
 func (a *Azure) guarded(action string, do operation) operation {
+	return a.checked("2022-05-01", actionPrefix+action, scopeOf, do)
+}
+
+// authorization is guarded for the provider that knows about roles.
+func (a *Azure) authorization(do operation) operation {
+	scope := func(r *http.Request) string { return strings.TrimSuffix(r.URL.Path, permissionsPath) }
+	return a.checked("2015-07-01", "Microsoft.Authorization/permissions/read", scope, do)
+}
+
+func (a *Azure) checked(oldest, action string, scope func(*http.Request) string, do operation) operation {
 	return func(r *http.Request) answer {
 		if code, message, ok := a.checkBearer(r); !ok {
 			return nested(http.StatusUnauthorized, code, message).with("WWW-Authenticate", a.challenge(code))
 		}
-		if refusal, ok := checkVersion(r); !ok {
+		if refusal, ok := checkVersion(r, oldest); !ok {
 			return refusal
 		}
 		if wait, ok := a.throttled(r.Method); !ok {
@@ -63,8 +78,8 @@ func (a *Azure) guarded(action string, do operation) operation {
 		if refusal, ok := a.checkWorkspace(r, nested); !ok {
 			return refusal
 		}
-		if !a.may(actionPrefix + action) {
-			return a.forbidden(actionPrefix+action, scopeOf(r))
+		if !a.may(action) {
+			return a.forbidden(action, scope(r))
 		}
 		return do(r)
 	}
@@ -80,12 +95,13 @@ func scopeOf(r *http.Request) string {
 
 var version = regexp.MustCompile(`^20\d\d-\d\d-\d\d(-preview)?$`)
 
-// checkVersion demands an api-version of those that have online endpoints.
-func checkVersion(r *http.Request) (answer, bool) {
+// checkVersion demands an api-version, and not one from before there was what is
+// asked for.
+func checkVersion(r *http.Request, oldest string) (answer, bool) {
 	switch v := r.URL.Query().Get("api-version"); {
 	case v == "":
 		return nested(http.StatusBadRequest, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests."), false
-	case !version.MatchString(v) || v < "2022-05-01":
+	case !version.MatchString(v) || v < oldest:
 		return nested(http.StatusBadRequest, "InvalidApiVersionParameter", "The api-version '"+v+"' is invalid."), false
 	}
 	return answer{}, true

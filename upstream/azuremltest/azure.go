@@ -56,7 +56,8 @@ type Azure struct {
 	entra, arm, model *host
 
 	mu         sync.Mutex
-	denied     map[string]bool // actions that the principal may not do
+	actions    []string        // what the principal may do, with stars
+	denied     map[string]bool // and what of that it may not
 	operations map[string]int  // long-running ones: how many polls they still take
 	services   map[string]*Scoring
 	endpoints  map[string]*Scoring
@@ -85,8 +86,8 @@ func Start(o Options) (*Azure, error) {
 			listen: o.Listen, certificate: certificate,
 			base: func(net.Listener) context.Context { return ctx }, cancel: cancel,
 		},
-		workspaceID: guid(),
-		denied:      make(map[string]bool), operations: make(map[string]int),
+		workspaceID: guid(), actions: []string{"*"},
+		denied: make(map[string]bool), operations: make(map[string]int),
 		services: make(map[string]*Scoring), endpoints: make(map[string]*Scoring), serverless: make(map[string]*Scoring),
 	}
 	a.reads, a.writes = buckets()

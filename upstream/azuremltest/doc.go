@@ -20,7 +20,7 @@
 // counts them and [Azure.Fail] makes them fail, under these names:
 //
 //	authority discovery · authority keys · authority token
-//	workspace
+//	workspace · permissions
 //	get endpoint/NAME · list endpoints · listkeys endpoint/NAME · token endpoint/NAME · regenerate endpoint/NAME
 //	get serverless/NAME · list serverless · listkeys serverless/NAME · regenerate serverless/NAME
 //	operation endpoint
@@ -35,7 +35,7 @@
 // [Behaviour] is for scoring servers, above all how they refuse a credential and
 // when. [Scoring] has what people do to an endpoint: regenerate keys, revoke
 // tokens, change how it authenticates, move it. [Azure.Deny] takes permissions
-// away. ARM's rate limit is there without being asked for. With a [Clock] or a
+// away, [Azure.Hold] all but those named. ARM's rate limit is there without being asked for. With a [Clock] or a
 // [Network], nothing of this takes a test any real time.
 //
 // # What it is not
