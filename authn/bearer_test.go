@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -311,15 +312,12 @@ func TestIdentityOfOneRequestIsNotAnothers(t *testing.T) {
 	p := startProvider(t, "https://models.example.com", nil)
 	b := newBearer(t, p, func(c *authn.BearerConfig) { c.Claims = []string{"plan"} })
 	token := sign(t, p, with(accessClaims(p), "plan", []string{"free"}))
-	var want *authn.Identity
+	untouched := newBearer(t, p, func(c *authn.BearerConfig) { c.Claims = []string{"plan"} })
+	want := must(authenticate(untouched, token))(t)
 	for range 3 {
 		id, err := authenticate(b, token)
 		if err != nil {
 			t.Fatal(err)
-		}
-		if want == nil {
-			again, _ := authenticate(b, token)
-			want = again
 		}
 		if d := cmp.Diff(want, id); d != "" {
 			t.Fatal(d)
@@ -384,6 +382,11 @@ func TestRotatedKeyIsFetchedOnce(t *testing.T) {
 func TestUnusableKeysAreSkipped(t *testing.T) {
 	p := startProvider(t, "https://models.example.com", nil)
 	secretKey := []byte(repeated("k", 32))
+	weak := must(rsa.GenerateKey(rand.Reader, 1024))(t)
+	var weakJWK map[string]any
+	if err := json.Unmarshal(must(json.Marshal(jose.JSONWebKey{Key: weak.Public(), KeyID: "weak"}))(t), &weakJWK); err != nil {
+		t.Fatal(err)
+	}
 	p.Misbehave(authntest.AlterJSON(authntest.Keys, func(o map[string]any) {
 		o["keys"] = append([]any{
 			map[string]any{"kty": "AKP", "alg": "ML-DSA-65", "kid": "a", "pub": "AAAA"},
@@ -401,6 +404,8 @@ func TestUnusableKeysAreSkipped(t *testing.T) {
 		t.Error(err)
 	}
 	wantError(t, second(authenticate(b, sign(t, p, accessClaims(p), authntest.WithKey("HS256", secretKey), authntest.WithHeader("kid", "f")))), authn.ErrInvalid)
+	// RFC 7518 section 3.3: 2048 bits or more.
+	wantError(t, second(authenticate(b, sign(t, p, accessClaims(p), authntest.WithKey("RS256", weak), authntest.WithHeader("kid", "weak")))), authn.ErrInvalid)
 }
 
 // TestKeysDown: without keys nobody can say whether a token is good; with keys
@@ -543,13 +548,15 @@ func TestRememberedTokenEnds(t *testing.T) {
 		claims := func(life time.Duration) map[string]any {
 			return map[string]any{"iss": issuer.url, "sub": "s", "aud": audience, "exp": time.Now().Add(life).Unix()}
 		}
-		long, short := issuer.sign(t, claims(24*time.Hour)), issuer.sign(t, claims(10*time.Minute))
-		for _, token := range []string{long, short} {
+		long, short, brief := issuer.sign(t, claims(24*time.Hour)), issuer.sign(t, claims(10*time.Minute)), issuer.sign(t, claims(time.Minute))
+		for _, token := range []string{long, short, brief} {
 			if _, err := authenticate(b, token); err != nil {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(10*time.Minute + 59*time.Second) // within the leeway
+		time.Sleep(2 * time.Minute) // and the keys are the same still
+		wantError(t, second(authenticate(b, brief)), authn.ErrInvalid)
+		time.Sleep(-2*time.Minute + 10*time.Minute + 59*time.Second) // within the leeway
 		if _, err := authenticate(b, short); err != nil {
 			t.Error(err)
 		}

@@ -54,7 +54,9 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case i.down:
 		w.WriteHeader(http.StatusBadGateway)
 	case strings.HasSuffix(r.URL.Path, "/.well-known/openid-configuration"):
-		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": i.named, "jwks_uri": i.url + "/keys"})
+		_ = json.NewEncoder(w).Encode(map[string]string{
+			"issuer": i.named, "jwks_uri": i.url + "/keys", "authorization_endpoint": i.url + "/authorize", "token_endpoint": i.url + "/token",
+		})
 	default:
 		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: i.key.Public(), KeyID: i.keyID(), Use: "sig"}}})
 	}

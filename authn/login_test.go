@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -447,6 +449,34 @@ func TestTabsRestoredAtOnce(t *testing.T) {
 			t.Errorf("tab %d: answer %d: %v", i, code, s.lastFailure(t))
 		}
 	}
+}
+
+// TestStateExpires: what was asked for ten minutes ago is not answered.
+func TestStateExpires(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		idp := newIssuer(t, "https://idp.example")
+		l := must(authn.NewLogin(authn.LoginConfig{
+			Issuer: authn.Issuer{URL: idp.url}, ClientID: "web", PublicURL: must(url.Parse(home))(t),
+			Sessions: newSessions(t), Client: &http.Client{Transport: inMemory{idp}},
+		}))(t)
+		w := httptest.NewRecorder()
+		if err := l.Start(w, httptest.NewRequest(http.MethodGet, "/oauth2/start", nil)); err != nil {
+			t.Fatal(err)
+		}
+		state := must(url.Parse(w.Header().Get("Location")))(t).Query().Get("state")
+		callback := func() string {
+			r := httptest.NewRequest(http.MethodGet, "/oauth2/callback?error=access_denied&state="+state, nil)
+			return wantError(t, l.Callback(httptest.NewRecorder(), carry(w.Header(), r)), authn.ErrForbidden).Detail
+		}
+		time.Sleep(10*time.Minute - time.Second)
+		if got := callback(); !strings.Contains(got, "access_denied") {
+			t.Errorf("early: %s", got)
+		}
+		time.Sleep(time.Second)
+		if got := callback(); !strings.Contains(got, "10 minutes") {
+			t.Errorf("late: %s", got)
+		}
+	})
 }
 
 func TestStateCookiesAreCapped(t *testing.T) {
