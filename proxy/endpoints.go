@@ -44,7 +44,7 @@ func (p *Proxy) serveOwn(x *exchange) *refusal {
 	}
 	x.record.Endpoint = strings.TrimPrefix(x.target.path, "/")
 	if x.target.path == "/oauth2/userinfo" {
-		shared := union(p.table.Load().sorted)
+		shared := p.table.Load().shared
 		shared.addTo(x.w.always, x.r)
 		if isPreflight(x.r) {
 			shared.addPreflight(x.w.always, x.r)
@@ -110,8 +110,7 @@ func (p *Proxy) serveCallback(x *exchange) *refusal {
 // serveSignOut lets no other site sign a person out behind his back; a link that
 // he follows may.
 func (p *Proxy) serveSignOut(x *exchange) *refusal {
-	check, err := newCSRF(p.publicURL, nil)
-	if err != nil || crossSite(check, x.r) {
+	if crossSite(p.csrf, x.r) {
 		return crossSiteRefused()
 	}
 	if err := p.login.SignOut(x.w, x.r); err != nil {

@@ -25,7 +25,8 @@ type Proxy struct {
 	record        func(Record)
 	ready         func() Readiness
 
-	table     atomic.Pointer[table]
+	table     atomic.Pointer[table]       // so that other routes can take over in one step
+	csrf      *http.CrossOriginProtection // of the proxy's own endpoints
 	endpoints map[string]endpoint
 	pages     *pages
 	buffers   buffers
@@ -64,6 +65,9 @@ func New(c Config) (*Proxy, error) {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
 	p.table.Store(t)
+	if p.csrf, err = newCSRF(p.publicURL, nil); err != nil {
+		return nil, fmt.Errorf("proxy: %w", err)
+	}
 	p.endpoints = p.newEndpoints()
 	if p.pages, err = newPages(); err != nil {
 		return nil, fmt.Errorf("proxy: %w", err)

@@ -50,6 +50,7 @@ type table struct {
 	byName  map[string]*route
 	sorted  []*route // by name
 	longest int      // of the paths: no longer prefix needs to be looked for
+	shared  *cors    // of what belongs to no route
 }
 
 // find returns the route with the longest path that is path or a whole-segment
@@ -117,6 +118,7 @@ func newTable(p *Proxy, routes []Route) (*table, error) {
 		t.longest = max(t.longest, len(rt.path))
 	}
 	slices.SortFunc(t.sorted, func(a, b *route) int { return strings.Compare(a.name, b.name) })
+	t.shared = union(t.sorted)
 	return t, errors.Join(errs...)
 }
 

@@ -45,11 +45,12 @@ func (p *Proxy) authRules(query string) ([]*access, error) {
 		return nil, errors.New("the query is malformed")
 	}
 	rules := []*access{nil} // anyone signed in
+	routes := p.table.Load().byName
 	for name, values := range asked {
 		for _, value := range values {
 			switch name {
 			case "route":
-				rt := p.table.Load().byName[value]
+				rt := routes[value]
 				if rt == nil {
 					rules = append(rules, nobody)
 				} else {

@@ -63,7 +63,7 @@
       answer.textContent = pretty(text);
       answer.hidden = false;
       answer.dataset.status = String(res.status);
-      show(state, res.status + ' ' + res.statusText + ' in ' + Math.round(performance.now() - begun) + ' ms', res.ok ? 'good' : 'bad');
+      show(state, (res.status + ' ' + res.statusText).trim() + ' in ' + Math.round(performance.now() - begun) + ' ms', res.ok ? 'good' : 'bad');
       if (res.status === 401) signInAgain(state);
     } catch (e) {
       answer.dataset.status = '0';
