@@ -1,0 +1,79 @@
+package telemetry
+
+import (
+	"errors"
+	"net/http"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics counts what Records and Events tell, for Prometheus. It has a registry
+// of its own, starts nothing and needs no closing. It is safe for concurrent use.
+//
+// How many series there are depends on the settings and on this program alone.
+// Nothing that a caller wrote becomes a label: one series for each name that
+// somebody thinks of would fill the memory of the proxy and of Prometheus. A
+// route's series stand at zero from the start, so that its first failure is a
+// rise and not a beginning, which rate() does not see.
+type Metrics struct {
+	registry *prometheus.Registry
+	rows     []row // of the reference
+	err      error // of what could not be registered
+
+	requests  *prometheus.CounterVec
+	durations *prometheus.HistogramVec
+	retries   *prometheus.CounterVec
+	refusals  *prometheus.CounterVec
+
+	fetches        *prometheus.CounterVec
+	fetchDurations *prometheus.HistogramVec
+	credentials    *credentials
+
+	mu     sync.RWMutex
+	routes map[string]bool
+}
+
+// NewMetrics returns metrics that know no route yet; see [Metrics.Watch].
+func NewMetrics() (*Metrics, error) {
+	m := &Metrics{registry: prometheus.NewRegistry(), routes: make(map[string]bool)}
+	m.newRequests()
+	m.newFetches()
+	m.credentials = m.newCredentials()
+	m.register(m.credentials)
+	m.register(collectors.NewGoCollector())
+	m.register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.register(collectors.NewBuildInfoCollector())
+	if m.err != nil {
+		return nil, m.err
+	}
+	m.serve(noRoute)
+	return m, nil
+}
+
+// Handler answers scrapes. A series that cannot be had is left out and counted in
+// promhttp_metric_handler_errors_total; the others are served. Who may ask is for
+// the listener to decide.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError, Registry: m.registry})
+}
+
+func (m *Metrics) register(c prometheus.Collector) {
+	m.err = errors.Join(m.err, m.registry.Register(c))
+}
+
+func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	m.rows = append(m.rows, row{name, counter, help, labels})
+	vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	m.register(vec)
+	return vec
+}
+
+func (m *Metrics) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	m.rows = append(m.rows, row{name, histogram, help, labels})
+	vec := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, labels)
+	m.register(vec)
+	return vec
+}
