@@ -289,3 +289,25 @@ func TestPanicIsRecordedAndAnswered(t *testing.T) {
 		t.Errorf("record %+v", rec)
 	}
 }
+
+func TestCallerWhoDoesNotReadIsCutOff(t *testing.T) {
+	told := make(chan struct{})
+	h := open(t, proxy.Config{Routes: []proxy.Route{{Name: "m", Public: true, IdleTimeout: 100 * time.Millisecond, Transport: model(t, func(w http.ResponseWriter, r *http.Request) {
+		defer close(told)
+		for block := make([]byte, 1<<20); ; {
+			if _, err := w.Write(block); err != nil {
+				return
+			}
+		}
+	})}}})
+	c, err := net.Dial("tcp", h.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	_, _ = io.WriteString(c, "GET /models/m HTTP/1.1\r\nHost: x\r\n\r\n")
+	<-told // the model is not kept waiting either
+	if rec := h.record(t); !rec.Aborted || rec.Err == nil || !strings.Contains(rec.Err.Error(), "no byte") {
+		t.Errorf("record %+v", rec)
+	}
+}

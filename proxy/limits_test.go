@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"testing"
 	"time"
@@ -64,6 +65,21 @@ func TestConcurrencyIsLimitedAndGivenBack(t *testing.T) {
 		leave <- struct{}{}
 		if status := <-done; status != 200 {
 			t.Errorf("the first: %d", status)
+		}
+	}
+}
+
+func TestIPv6SubscriberHasOneBucket(t *testing.T) {
+	h := open(t, proxy.Config{TrustedProxies: []netip.Prefix{prefix("127.0.0.1/32")}, Routes: []proxy.Route{{
+		Name: "m", Public: true, Transport: model(t, func(http.ResponseWriter, *http.Request) {}),
+		RateLimit: &proxy.RateLimit{Requests: 1, Per: time.Hour, By: proxy.ByAddress},
+	}}})
+	for _, c := range []struct {
+		address string
+		status  int
+	}{{"2001:db8::1", 200}, {"2001:db8::ffff:2", 429}, {"2001:db8:0:1::1", 200}, {"192.0.2.1", 200}, {"::ffff:192.0.2.1", 429}, {"192.0.2.2", 200}} {
+		if a := h.ask(t, "GET", "/models/m", "", "X-Forwarded-For: "+c.address); a.status != c.status {
+			t.Errorf("%s: %d, want %d", c.address, a.status, c.status)
 		}
 	}
 }
