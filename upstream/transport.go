@@ -128,15 +128,15 @@ func (t *Transport) send(req *http.Request, target Target, body *body, trace *Tr
 }
 
 // failed explains why no answer came. An endpoint may refuse a credential by
-// closing the connection on a large body, without an answer that could be read:
-// such a failure is looked into like a 401, or it could repeat for ever.
+// closing the connection on a body that streams, without an answer that could be
+// read: such a failure is looked into like a 401, or it could repeat for ever.
 func failed(ctx context.Context, backend Backend, target Target, body *body, err error) error {
 	switch {
 	case body.sourceErr() != nil:
 		return fmt.Errorf("%w: %w", ErrRequestBody, body.sourceErr())
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case target.Kind == None || body.replayable() || errors.Is(err, ErrNotReplayable):
+	case target.Kind == None || body.stream == nil || dialFailed(err) || errors.Is(err, ErrNotReplayable):
 		return err
 	}
 	if _, rejected := backend.Rejected(ctx, target); rejected != nil {

@@ -24,6 +24,7 @@ type place struct {
 	kind        upstream.Kind // empty when the answer named none that is known
 	authMode    string        // as the answer named it
 	compute     string        // of a v1 service: ACI, AKS
+	region      string        // empty when the answer did not say
 }
 
 // A pair is what a key listing answers.
@@ -53,6 +54,7 @@ func decode(body []byte, into any) error {
 func parseService(body []byte) (place, error) {
 	var s struct {
 		Compute     text `json:"computeType"`
+		Region      text `json:"location"`
 		State       text `json:"state"`
 		Scoring     text `json:"scoringUri"`
 		Description text `json:"swaggerUri"`
@@ -62,7 +64,7 @@ func parseService(body []byte) (place, error) {
 	if err := decode(body, &s); err != nil {
 		return place{}, err
 	}
-	p := place{kind: upstream.None, compute: string(s.Compute)}
+	p := place{kind: upstream.None, compute: string(s.Compute), region: string(s.Region)}
 	switch {
 	case bool(s.AADAuth): // the workspace's own tokens, whatever the name says
 		p.kind = upstream.Token
@@ -76,6 +78,7 @@ func parseService(body []byte) (place, error) {
 // parseEndpoint reads a v2 online endpoint.
 func parseEndpoint(body []byte) (place, error) {
 	var e struct {
+		Region     text `json:"location"`
 		Properties struct {
 			AuthMode    text `json:"authMode"`
 			Scoring     text `json:"scoringUri"`
@@ -86,7 +89,7 @@ func parseEndpoint(body []byte) (place, error) {
 	if err := decode(body, &e); err != nil {
 		return place{}, err
 	}
-	p := place{authMode: string(e.Properties.AuthMode)}
+	p := place{authMode: string(e.Properties.AuthMode), region: string(e.Region)}
 	switch strings.ToLower(p.authMode) {
 	case "key":
 		p.kind = upstream.Key
@@ -103,6 +106,7 @@ func parseEndpoint(body []byte) (place, error) {
 // otherwise.
 func parseServerless(body []byte) (place, error) {
 	var e struct {
+		Region     text `json:"location"`
 		Properties struct {
 			AuthMode  text `json:"authMode"`
 			State     text `json:"provisioningState"`
@@ -114,7 +118,7 @@ func parseServerless(body []byte) (place, error) {
 	if err := decode(body, &e); err != nil {
 		return place{}, err
 	}
-	p := place{authMode: string(e.Properties.AuthMode)}
+	p := place{authMode: string(e.Properties.AuthMode), region: string(e.Region)}
 	if mode := strings.ToLower(p.authMode); mode == "" || mode == "key" {
 		p.kind = upstream.Key
 	}
@@ -217,24 +221,24 @@ func parseHosts(body []byte) (*url.URL, error) {
 	return nil, errors.New(`a map of hosts without "api" and "modelmanagement"`)
 }
 
-// parseWorkspace reads where the workspace's map of hosts is.
-func parseWorkspace(body []byte) (*url.URL, error) {
+// parseWorkspace reads where the workspace's map of hosts is, and its region.
+func parseWorkspace(body []byte) (discovery *url.URL, region string, err error) {
 	var w struct {
+		Region     text `json:"location"`
 		Properties struct {
 			Discovery text `json:"discoveryUrl"`
 		} `json:"properties"`
 	}
 	if err := decode(body, &w); err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if w.Properties.Discovery == "" {
-		return nil, errors.New("a workspace without a discoveryUrl")
+		return nil, "", errors.New("a workspace without a discoveryUrl")
 	}
-	u, err := webURL(string(w.Properties.Discovery))
-	if err != nil {
-		return nil, fmt.Errorf("its discoveryUrl: %w", err)
+	if discovery, err = webURL(string(w.Properties.Discovery)); err != nil {
+		return nil, "", fmt.Errorf("its discoveryUrl: %w", err)
 	}
-	return u, nil
+	return discovery, string(w.Region), nil
 }
 
 // text is a JSON string; anything else is as good as absent.

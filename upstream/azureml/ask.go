@@ -7,7 +7,9 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/policy"
 	"github.com/Azure/azure-sdk-for-go/sdk/azcore/runtime"
+	"github.com/Azure/azure-sdk-for-go/sdk/azcore/streaming"
 
 	"amlproxy/internal/secret"
 )
@@ -21,6 +23,8 @@ type question struct {
 	url    string
 	action string // the permission it needs ...
 	scope  string // ... and the ARM id it is needed on
+	body   string // JSON, or nothing
+	once   bool   // it changes something: a repeat would change it again
 }
 
 // ask puts q and has parse read the answer. Every error is an *[Error].
@@ -29,22 +33,33 @@ func (w *Workspace) ask(ctx context.Context, q question, parse func([]byte) erro
 }
 
 func (w *Workspace) askThrough(ctx context.Context, send sender, q question, parse func([]byte) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, fmt.Errorf("no answer within %s: %w", callTimeout, context.DeadlineExceeded))
-	defer cancel()
-	got, err := w.put(ctx, send, q)
-	if err == nil && got.status == http.StatusUnauthorized && w.reject(ctx, got.sent) {
-		got, err = w.put(ctx, send, q)
-	}
+	got, err := w.call(ctx, send, q)
 	if err != nil {
 		return err
-	}
-	if got.status < 200 || got.status > 299 {
-		return w.refusal(q, got)
 	}
 	if err := parse(got.body); err != nil {
 		return &Error{Op: q.op, Status: got.status, Err: err}
 	}
 	return nil
+}
+
+// call puts q and returns an answer that is 2xx.
+func (w *Workspace) call(ctx context.Context, send sender, q question) (reply, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, fmt.Errorf("no answer within %s: %w", callTimeout, context.DeadlineExceeded))
+	defer cancel()
+	if q.once {
+		// azcore may repeat what was performed and whose answer was lost.
+		ctx = policy.WithRetryOptions(ctx, policy.RetryOptions{MaxRetries: -1})
+	}
+	got, err := w.put(ctx, send, q)
+	// Who answers 401 has performed nothing, so this repeat is none.
+	if err == nil && got.status == http.StatusUnauthorized && w.reject(ctx, got.sent) {
+		got, err = w.put(ctx, send, q)
+	}
+	if err == nil && (got.status < 200 || got.status > 299) {
+		err = w.refusal(q, got)
+	}
+	return got, err
 }
 
 // A reply is what came back.
@@ -62,6 +77,11 @@ func (w *Workspace) put(ctx context.Context, send sender, q question) (reply, er
 		return reply{}, &Error{Op: q.op, Err: err}
 	}
 	req.Raw().Header.Set("Accept", "application/json")
+	if q.body != "" {
+		if err := req.SetBody(streaming.NopCloser(strings.NewReader(q.body)), "application/json"); err != nil {
+			return reply{}, &Error{Op: q.op, Err: err}
+		}
+	}
 	resp, err := send(req)
 	if err != nil {
 		return reply{}, q.unanswered(ctx, err)

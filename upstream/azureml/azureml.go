@@ -34,6 +34,11 @@ type Config struct {
 	// Prompt is given what the operator has to read in order to sign in. Required
 	// for a device-code login. It must be safe for concurrent use.
 	Prompt func(message string)
+
+	// Notice, if not nil, is told what works and will surprise the operator some
+	// day, once for each endpoint: that it is in another region than its workspace.
+	// It must be safe for concurrent use, and must not block.
+	Notice func(message string)
 }
 
 // Identity is who the proxy is to Azure. Without a client secret and a login, it
@@ -88,6 +93,7 @@ type Workspace struct {
 	send      sender // with the identity's token
 	sendPlain sender // without any
 	principal string // for whom a missing role is to be granted; may be empty
+	notice    func(string)
 }
 
 // New checks cfg and makes a Workspace. It does not touch the network.
@@ -120,6 +126,7 @@ func New(cfg Config) (*Workspace, error) {
 		flights:   flights,
 		sendPlain: plainSender(options),
 		principal: cfg.Identity.ClientID,
+		notice:    cfg.Notice,
 	}
 	if w.send, err = armSender(identity, options); err != nil {
 		return nil, fmt.Errorf("azureml: %w", err)

@@ -72,12 +72,7 @@ func (s service) look(ctx context.Context) (at place, err error) {
 }
 
 func (s service) keys(ctx context.Context, at place) (keys pair, err error) {
-	compute := strings.ToLower(at.compute)
-	if compute != "aci" {
-		compute = "aks"
-	}
-	action := "Microsoft.MachineLearningServices/workspaces/services/" + compute + "/listkeys/action"
-	err = s.ask(ctx, http.MethodPost, "listing the keys of service %s", "/listkeys", action, func(body []byte) (err error) {
+	err = s.ask(ctx, http.MethodPost, "listing the keys of service %s", "/listkeys", s.action(at, "listkeys/action"), func(body []byte) (err error) {
 		keys, err = parseKeys(body)
 		return err
 	})
@@ -90,6 +85,15 @@ func (s service) token(ctx context.Context) (c credential, err error) {
 		return err
 	})
 	return c, err
+}
+
+// action is a permission on a service, whose name says where it runs.
+func (service) action(at place, action string) string {
+	compute := "aks"
+	if strings.EqualFold(at.compute, "aci") {
+		compute = "aci"
+	}
+	return "Microsoft.MachineLearningServices/workspaces/services/" + compute + "/" + action
 }
 
 func (s service) ask(ctx context.Context, method, op, below, action string, parse func([]byte) error) error {
@@ -140,12 +144,22 @@ func (r resource) token(ctx context.Context) (c credential, err error) {
 }
 
 func (r resource) ask(ctx context.Context, method, doing, below, action string, parse func([]byte) error) error {
-	return r.w.ask(ctx, question{
-		op: doing + " " + r.what, method: method,
-		url:    r.w.armURL("/" + r.collection + "/" + url.PathEscape(r.name) + below),
+	q := r.question(doing, action)
+	q.method, q.url = method, r.address(below)
+	return r.w.ask(ctx, q, parse)
+}
+
+// question is what all questions about it have in common.
+func (r resource) question(doing, action string) question {
+	return question{
+		op:     doing + " " + r.what,
 		action: "Microsoft.MachineLearningServices/workspaces/" + r.collection + action,
 		scope:  r.w.id + "/" + r.collection + "/" + r.name,
-	}, parse)
+	}
+}
+
+func (r resource) address(below string) string {
+	return r.w.armURL("/" + r.collection + "/" + url.PathEscape(r.name) + below)
 }
 
 // address is an endpoint given by hand. There is nobody to ask about it.

@@ -19,9 +19,15 @@ const (
 // hosts keeps where the model management service is.
 type hosts struct {
 	mu      sync.Mutex
-	base    *url.URL
-	stale   time.Time // from when on base should be discovered anew
-	looking *flight[*url.URL]
+	known   site
+	stale   time.Time // from when on it should be discovered anew
+	looking *flight[site]
+}
+
+// A site is what is known of a workspace itself.
+type site struct {
+	base   *url.URL // of the model management service; nil: nothing is known yet
+	region string   // of the workspace; empty when it did not say
 }
 
 // modelManagement returns the address of the model management service for this
@@ -33,7 +39,7 @@ func (w *Workspace) modelManagement(ctx context.Context) (string, error) {
 	}
 	h := &w.hosts
 	h.mu.Lock()
-	base := h.base
+	base := h.known.base
 	if base == nil || !time.Now().Before(h.stale) {
 		if h.looking == nil {
 			h.looking = launch(w.flights, hostsLimit, w.discover, w.discovered)
@@ -43,7 +49,7 @@ func (w *Workspace) modelManagement(ctx context.Context) (string, error) {
 		found, err := looking.wait(ctx)
 		switch {
 		case err == nil:
-			base = found
+			base = found.base
 		case base == nil:
 			return "", err
 		}
@@ -53,7 +59,7 @@ func (w *Workspace) modelManagement(ctx context.Context) (string, error) {
 	return strings.TrimRight(base.String(), "/") + "/modelmanagement/v1.0" + w.path, nil
 }
 
-func (w *Workspace) discovered(base *url.URL, err error) {
+func (w *Workspace) discovered(found site, err error) {
 	h := &w.hosts
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -62,37 +68,38 @@ func (w *Workspace) discovered(base *url.URL, err error) {
 		h.stale = time.Now().Add(hostsPause)
 		return
 	}
-	h.base, h.stale = base, time.Now().Add(hostsLifetime)
+	h.known, h.stale = found, time.Now().Add(hostsLifetime)
 }
 
 // discover asks Azure Resource Manager for the workspace, and then the address
 // that it names. That second call carries no token: the address is public, and a
 // token must reach no host but those that the answer names.
-func (w *Workspace) discover(ctx context.Context) (*url.URL, error) {
-	var discovery, base *url.URL
+func (w *Workspace) discover(ctx context.Context) (site, error) {
+	var found site
+	var discovery *url.URL
 	err := w.ask(ctx, question{
 		op: "getting the workspace", method: http.MethodGet, url: w.armURL(""),
 		action: workspaceRead, scope: w.id,
 	}, func(body []byte) (err error) {
-		discovery, err = parseWorkspace(body)
+		discovery, found.region, err = parseWorkspace(body)
 		if err == nil {
 			err = w.checkScheme(discovery)
 		}
 		return err
 	})
 	if err != nil {
-		return nil, err
+		return site{}, err
 	}
 	err = w.askThrough(ctx, w.sendPlain, question{
 		op: "discovering the workspace's hosts", method: http.MethodGet, url: discovery.String(),
 	}, func(body []byte) (err error) {
-		base, err = parseHosts(body)
+		found.base, err = parseHosts(body)
 		if err == nil {
-			err = w.checkScheme(base)
+			err = w.checkScheme(found.base)
 		}
 		return err
 	})
-	return base, err
+	return found, err
 }
 
 // checkScheme refuses plain http, over which anyone could name the host that is

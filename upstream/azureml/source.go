@@ -29,6 +29,7 @@ type endpoint interface {
 	look(ctx context.Context) (place, error)
 	keys(ctx context.Context, at place) (pair, error)
 	token(ctx context.Context) (credential, error)
+	regenerate(ctx context.Context, at place, which KeyName) error
 }
 
 // A credential is a key pair or a token, and until when it is good.
@@ -51,6 +52,7 @@ type source struct {
 
 	mu   sync.Mutex
 	last memory
+	told bool // of its region
 }
 
 // memory is what a source found out last.
@@ -138,6 +140,7 @@ func (s *source) look(ctx context.Context, old memory, mayKeep bool) (memory, er
 		if _, fixed := s.endpoint.(address); fixed {
 			next.lookDue = time.Time{}
 		}
+		s.compareRegions(at)
 		return next, nil
 	case !mayKeep, errors.As(err, &e) && e.Status == http.StatusNotFound:
 		return memory{}, err
