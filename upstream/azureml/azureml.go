@@ -41,11 +41,18 @@ type Config struct {
 	Notice func(message string)
 }
 
-// Identity is who the proxy is to Azure. Without a client secret and a login, it
-// is what azidentity's DefaultAzureCredential finds.
+// Identity is who the proxy is to Azure. Without a client secret, a certificate
+// and a login, it is what azidentity's DefaultAzureCredential finds: AZURE_*
+// variables, a workload identity, a managed identity, the az command's login.
 type Identity struct {
 	TenantID, ClientID string
 	ClientSecret       secret.Value
+
+	// CertFile is, instead of the secret, a certificate with its private key: PEM,
+	// or PKCS #12 under CertPassword. It is read again when a token is asked for, so
+	// that a renewed one is taken up.
+	CertFile     string
+	CertPassword secret.Value
 
 	AuthorityHost            string // empty: what the cloud says; https always
 	DisableInstanceDiscovery bool   // for an authority that Entra does not know

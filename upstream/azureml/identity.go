@@ -28,14 +28,22 @@ func (id Identity) check(prompt func(string)) error {
 		return fmt.Errorf("there is no login %q: it is %s or %s", id.Login, LoginBrowser, LoginDeviceCode)
 	case id.Login != "" && !id.ClientSecret.IsZero():
 		return errors.New("a login and a client secret exclude each other")
+	case id.Login != "" && id.CertFile != "":
+		return errors.New("a login and a client certificate exclude each other")
+	case !id.ClientSecret.IsZero() && id.CertFile != "":
+		return errors.New("a client secret and a client certificate exclude each other")
+	case id.CertFile == "" && !id.CertPassword.IsZero():
+		return errors.New("a certificate's password needs the file of a certificate")
 	case id.Login == LoginDeviceCode && prompt == nil:
 		return errors.New("a device-code login needs somewhere to show its code")
 	case id.Login != "":
 		return nil
 	case !id.ClientSecret.IsZero() && (id.TenantID == "" || id.ClientID == ""):
 		return errors.New("a client secret needs a tenant ID and a client ID")
-	case id.ClientSecret.IsZero() && id.ClientID != "":
-		return errors.New("a client ID needs a client secret")
+	case id.CertFile != "" && (id.TenantID == "" || id.ClientID == ""):
+		return errors.New("a client certificate needs a tenant ID and a client ID")
+	case id.ClientSecret.IsZero() && id.CertFile == "" && id.ClientID != "":
+		return errors.New("a client ID needs a client secret or a certificate")
 	}
 	return nil
 }
@@ -49,6 +57,8 @@ func (cfg Config) maker(options policy.ClientOptions) func() (getToken, error) {
 		return func() (getToken, error) { return browser(cfg, options) }
 	case id.Login == LoginDeviceCode:
 		return func() (getToken, error) { return deviceCode(cfg, options) }
+	case id.CertFile != "":
+		return func() (getToken, error) { return newCertificate(id, options) }
 	case !id.ClientSecret.IsZero():
 		return func() (getToken, error) {
 			c, err := azidentity.NewClientSecretCredential(id.TenantID, id.ClientID, id.ClientSecret.Reveal(), &azidentity.ClientSecretCredentialOptions{

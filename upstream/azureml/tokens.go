@@ -61,7 +61,7 @@ func newTokens(cfg Config, options policy.ClientOptions, flights *flights) (*tok
 		make:    cfg.maker(options),
 		remake:  cfg.Identity.Login == "",
 		limit:   silentLimit,
-		scrub:   scrubber{cfg.Identity.ClientSecret},
+		scrub:   scrubber{cfg.Identity.ClientSecret, cfg.Identity.CertPassword},
 		flights: flights,
 		held:    map[string]*heldToken{},
 	}
