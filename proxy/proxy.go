@@ -75,6 +75,18 @@ func New(c Config) (*Proxy, error) {
 	return p, nil
 }
 
+// SetRoutes replaces all routes at once, or none if one of them is wrong: its
+// error names every mistake. A request keeps the route that it found, to its end;
+// the counters of limits begin anew.
+func (p *Proxy) SetRoutes(routes []Route) error {
+	t, err := newTable(p, routes)
+	if err != nil {
+		return fmt.Errorf("proxy: %w", err)
+	}
+	p.table.Store(t)
+	return nil
+}
+
 func checkPublicURL(u *url.URL, login Login) error {
 	switch {
 	case u == nil && login == nil:
