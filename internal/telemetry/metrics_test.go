@@ -255,7 +255,9 @@ func TestAScrapeDoesNotWaitForAzure(t *testing.T) {
 		`amlproxy_credential_usable{backend="0",route="digits"}`: 0, `amlproxy_credential_waits_total{backend="0",route="digits"}`: 1,
 	})
 	leave()
-	<-waiting
+	if err := <-waiting; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
 }
 
 // hanging is a Source that says when it is asked and answers nothing.
