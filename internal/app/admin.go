@@ -8,7 +8,7 @@ import (
 )
 
 // admin is what the operator and the platform meet, on a listener of its own.
-func admin(r *readiness) http.Handler {
+func admin(r *readiness, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -17,6 +17,7 @@ func admin(r *readiness) http.Handler {
 	ready := func(w http.ResponseWriter, _ *http.Request) { answerReadiness(w, r.detailed()) }
 	mux.HandleFunc("GET /readyz", ready)
 	mux.HandleFunc("GET /startupz", ready)
+	mux.Handle("GET /metrics", metrics)
 	return mux
 }
 

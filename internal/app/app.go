@@ -36,6 +36,7 @@ type App struct {
 	settings *config.Settings
 	options  Options
 	log      *zap.Logger
+	metrics  *telemetry.Metrics
 
 	handler   http.Handler
 	readiness *readiness
@@ -54,12 +55,16 @@ func New(s *config.Settings, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	metrics, err := telemetry.NewMetrics()
+	if err != nil {
+		return nil, err
+	}
 	pool, err := roots(s.CAFile)
 	if err != nil {
 		return nil, err
 	}
 	toProvider, toAzure, toModels := outgoing(pool), outgoing(pool), scoring(pool)
-	a := &App{settings: s, options: o, log: log, outgoing: []*http.Transport{toProvider, toAzure, toModels}}
+	a := &App{settings: s, options: o, log: log, metrics: metrics, outgoing: []*http.Transport{toProvider, toAzure, toModels}}
 
 	who, err := newCallers(s, &http.Client{Transport: toProvider})
 	if err != nil {
@@ -70,6 +75,10 @@ func New(s *config.Settings, o Options) (*App, error) {
 		return nil, err
 	}
 	a.readiness = &readiness{models: newModels(s, a.workspace, toModels, log)}
+	for i := range a.readiness.models {
+		m := &a.readiness.models[i]
+		a.metrics.Watch(m.route.Name, 0, m.backend.Status)
+	}
 	a.handler, err = a.newProxy(who)
 	if err != nil {
 		return nil, err
@@ -78,15 +87,11 @@ func New(s *config.Settings, o Options) (*App, error) {
 }
 
 func (a *App) newProxy(who callers) (http.Handler, error) {
-	access := telemetry.AccessLog(a.log)
 	cfg := proxy.Config{
 		Authenticator: who.authenticator, Issuers: who.issuers,
 		PublicURL: a.settings.PublicURL.URL, TrustedProxies: a.settings.TrustedProxies,
 		Ready:  a.readiness.public,
-		Record: access,
-	}
-	if observe := a.options.Observe; observe != nil {
-		cfg.Record = func(r proxy.Record) { access(r); observe(r) }
+		Record: a.records(),
 	}
 	if who.login != nil { // a nil *Login in the interface would not be nil
 		cfg.Login = who.login
@@ -95,6 +100,19 @@ func (a *App) newProxy(who callers) (http.Handler, error) {
 		cfg.Routes = append(cfg.Routes, a.readiness.models[i].route)
 	}
 	return proxy.New(cfg)
+}
+
+// records returns who is given every Record.
+func (a *App) records() func(proxy.Record) {
+	access, observe := telemetry.AccessLog(a.log), a.options.Observe
+	if observe == nil {
+		observe = func(proxy.Record) {}
+	}
+	return func(r proxy.Record) {
+		access(r)
+		a.metrics.Record(r)
+		observe(r)
+	}
 }
 
 func (a *App) loadCertificate() error {
@@ -128,7 +146,7 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.Info("serving", zap.Stringer("address", callers.Addr()), zap.Stringer("admin", operators.Addr()),
 		zap.Int("routes", len(a.readiness.models)))
 
-	public, operator := a.server(a.handler), a.server(admin(a.readiness))
+	public, operator := a.server(a.handler), a.server(admin(a.readiness, a.metrics.Handler()))
 	group, failed := errgroup.WithContext(ctx)
 	group.Go(func() error { return serve(public, callers) })
 	group.Go(func() error { return serve(operator, operators) })
