@@ -304,12 +304,13 @@ func TestNoOptionIsForgotten(t *testing.T) {
 		"Name": "config", "Path": "config", "Where": "for messages",
 		"Service": "the demo's tests", "Endpoint": "the demo's tests", "Serverless": "azureml", "Deployment": "azureml",
 		"URL": "every test here", "Auth": "azureml", "Key": "upstream", "SecondaryKey": "upstream",
+		"Backends": "config", "Workspace": "config",
 		"Public": "", "Access": "", "Methods": "", "Paths": "", "CORS": "", "RateLimit": "", "MaxConcurrent": "",
 		"MaxBody": "", "Timeout": "", "IdentityHeaders": "",
 		"Any": "", "All": "", "None": "", "Groups": "", "Roles": "", "Scopes": "", "Emails": "", "Domains": "",
 		"Subjects": "", "Clients": "", "Claims": "",
 	}
-	for _, options := range []reflect.Type{reflect.TypeFor[config.Route](), reflect.TypeFor[config.Access](), reflect.TypeFor[config.Rules]()} {
+	for _, options := range []reflect.Type{reflect.TypeFor[config.Route](), reflect.TypeFor[config.Backend](), reflect.TypeFor[config.Access](), reflect.TypeFor[config.Rules]()} {
 		for i := range options.NumField() {
 			if _, ok := covered[options.Field(i).Name]; !ok {
 				t.Errorf("%s.%s has no test that it denies", options, options.Field(i).Name)

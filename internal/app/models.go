@@ -24,7 +24,10 @@ type model struct {
 // newWorkspace wires package azureml, or returns nil when no route asks Azure
 // for anything.
 func newWorkspace(s *config.Settings, client *http.Client, log *zap.Logger) (*azureml.Workspace, error) {
-	asksAzure := func(r config.Route) bool { return r.NeedsWorkspace() || r.Auth == config.AuthEntra }
+	if err := oneBackendEach(s); err != nil {
+		return nil, err
+	}
+	asksAzure := func(r config.Route) bool { return r.NeedsWorkspace() || r.Backends[0].Auth == config.AuthEntra }
 	if !slices.ContainsFunc(s.Routes, asksAzure) {
 		return nil, nil //nolint:nilnil // nothing to ask is not an error
 	}
@@ -44,6 +47,18 @@ func newWorkspace(s *config.Settings, client *http.Client, log *zap.Logger) (*az
 		Client: client,
 		Prompt: func(message string) { log.Warn("the operator has to sign in to Azure", zap.String("do", message)) },
 	})
+}
+
+// oneBackendEach refuses what settings can say and this package does not do so
+// far: better than to leave a backend out, or to ask the wrong workspace for it.
+func oneBackendEach(s *config.Settings) error {
+	for i := range s.Routes {
+		b := s.Routes[i].Backends
+		if len(b) > 1 || b[0].Workspace != "" {
+			return fmt.Errorf("%s: several backends and named workspaces are not supported yet", s.Routes[i].Where)
+		}
+	}
+	return nil
 }
 
 // location says which workspace: the three settings, the file that one names, or
@@ -73,7 +88,7 @@ func newModels(s *config.Settings, ws *azureml.Workspace, base http.RoundTripper
 	models := make([]model, len(s.Routes))
 	for i := range s.Routes {
 		r := &s.Routes[i]
-		backend := upstream.Cached(source(r, ws), telemetry.CredentialLog(log, r.Name))
+		backend := upstream.Cached(source(&r.Backends[0], ws), telemetry.CredentialLog(log, r.Name))
 		models[i] = model{backend: backend, route: proxyRoute(r, &upstream.Transport{
 			Backends: []upstream.Backend{backend}, Base: base, ReplayLimit: int64(s.ReplayLimit),
 		})}
@@ -81,22 +96,22 @@ func newModels(s *config.Settings, ws *azureml.Workspace, base http.RoundTripper
 	return models
 }
 
-// source says who knows about the endpoint of r. Settings are validated: exactly
+// source says who knows about the endpoint of b. Settings are validated: exactly
 // one of its four names is set, and auth fits it.
-func source(r *config.Route, ws *azureml.Workspace) upstream.Source {
-	mode := azureml.Mode(r.Auth)
+func source(b *config.Backend, ws *azureml.Workspace) upstream.Source {
+	mode := azureml.Mode(b.Auth)
 	switch {
-	case r.Service != "":
-		return ws.Service(r.Service, mode)
-	case r.Endpoint != "":
-		return ws.Endpoint(r.Endpoint, r.Deployment, mode)
-	case r.Serverless != "":
-		return ws.Serverless(r.Serverless)
-	case r.Auth == config.AuthEntra:
-		return ws.Entra(r.URL, "")
+	case b.Service != "":
+		return ws.Service(b.Service, mode)
+	case b.Endpoint != "":
+		return ws.Endpoint(b.Endpoint, b.Deployment, mode)
+	case b.Serverless != "":
+		return ws.Serverless(b.Serverless)
+	case b.Auth == config.AuthEntra:
+		return ws.Entra(b.URL, "")
 	}
 	return upstream.Static(upstream.Lease{
-		Scoring: r.URL, Kind: upstream.Kind(r.Auth), Primary: r.Key, Secondary: r.SecondaryKey,
+		Scoring: b.URL, Kind: upstream.Kind(b.Auth), Primary: b.Key, Secondary: b.SecondaryKey,
 	})
 }
 

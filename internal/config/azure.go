@@ -107,28 +107,3 @@ func (c *checker) sdkAuthExtras(fields map[string]any) {
 		c.s.Identity.AuthorityHost = s
 	}
 }
-
-// workspace judges how the workspace is named: by its three names or by its
-// file. With neither, internal/app looks for the file as the SDK does.
-func (c *checker) workspace() {
-	given := map[string]string{
-		"SUBSCRIPTION_ID": c.s.SubscriptionID, "RESOURCE_GROUP": c.s.ResourceGroup, "WORKSPACE_NAME": c.s.WorkspaceName,
-	}
-	some := c.has("SUBSCRIPTION_ID") || c.has("RESOURCE_GROUP") || c.has("WORKSPACE_NAME")
-	for _, name := range []string{"SUBSCRIPTION_ID", "RESOURCE_GROUP", "WORKSPACE_NAME"} {
-		v := given[name]
-		switch {
-		case some && v == "" && !c.has(name):
-			c.mistake(name, "is missing: the workspace needs all of SUBSCRIPTION_ID, RESOURCE_GROUP and WORKSPACE_NAME")
-		case v != "" && (strings.ContainsAny(v, "/\\?#%;") || v == "." || v == ".." || strings.Trim(v, ".") == ""):
-			c.mistake(name, "is not a name that Azure gives: it has no separators")
-		}
-	}
-	if some && c.has("WORKSPACE_CONFIG") {
-		c.mistake("WORKSPACE_CONFIG", "is set together with the workspace's names: say in one place which it is")
-	}
-	if file, ok := c.value("WORKSPACE_CONFIG"); ok {
-		_, err := readFile(file, maxSecretFile)
-		c.note("WORKSPACE_CONFIG", err)
-	}
-}

@@ -21,22 +21,37 @@ func Table() []TableRow {
 	return out
 }
 
-// RouteKeys returns every key of a route in the file, those in mappings with
-// dots, and the name in the environment behind ROUTES_n_ ("" when there is none).
-func RouteKeys() map[string]string { return routeKeys("", reflect.TypeFor[rawRoute]()) }
+// RouteKeys returns every key of a routes file: those of a route by themselves,
+// those in mappings and lists of mappings with dots, and the name in the
+// environment behind ROUTES_n_ ("" when there is none).
+func RouteKeys() map[string]string {
+	keys := routeKeys("", reflect.TypeFor[rawFile]())
+	for key, env := range routeKeys("", reflect.TypeFor[rawRoute]()) {
+		keys[key] = env
+	}
+	return keys
+}
 
 func routeKeys(prefix string, t reflect.Type) map[string]string {
 	keys := map[string]string{}
 	for f := range fields(t) {
 		key := prefix + f.Tag.Get("yaml")
 		keys[key] = strings.Trim(f.Tag.Get("env"), "-")
-		if isSection(f.Type) {
-			for k, env := range routeKeys(key+".", f.Type.Elem()) {
-				if f.Tag.Get("env") == "-" {
-					env = ""
-				}
-				keys[k] = env
+		inside, onlyFile := f.Type, f.Tag.Get("env") == "-"
+		switch f.Type {
+		case reflect.TypeFor[leaf[[]rawBackend]]():
+			inside, onlyFile = reflect.TypeFor[*rawBackend](), true
+		case reflect.TypeFor[leaf[[]rawWorkspace]]():
+			inside = reflect.TypeFor[*rawWorkspace]()
+		}
+		if !isSection(inside) {
+			continue
+		}
+		for k, env := range routeKeys(key+".", inside.Elem()) {
+			if onlyFile {
+				env = ""
 			}
+			keys[k] = env
 		}
 	}
 	return keys

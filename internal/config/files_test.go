@@ -88,7 +88,7 @@ func TestKeyFileIsFoundBesideTheRoutes(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "primary"), "one\n")
 	write(t, filepath.Join(dir, "secondary"), "two\n")
-	r := load(t, login("AMLPROXY_ROUTES_FILE="+file)).Routes[0]
+	r := load(t, login("AMLPROXY_ROUTES_FILE="+file)).Routes[0].Backends[0]
 	if r.Key.Reveal() != "one" || r.SecondaryKey.Reveal() != "two" {
 		t.Errorf("read %q and %q", r.Key.Reveal(), r.SecondaryKey.Reveal())
 	}

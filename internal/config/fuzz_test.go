@@ -20,6 +20,7 @@ func FuzzRoutesFile(f *testing.F) {
 	}
 	f.Add("routes: [{name: a, service: a, public: true}]", false)
 	f.Add("routes:\n  - &a {name: a, service: a, public: true}\n  - {<<: *a, name: b}\n", false)
+	f.Add("routes: [{name: a, backends: [{service: a}, {service: a, workspace: n}, {url: https://h.example, auth: none}]}]\nworkspaces: {n: {config: routes.yaml}}", true)
 	f.Add("a: &a {<<: *a}\nroutes: *a", true)
 	f.Add("routes: [[[[{{{{- - - ? : | > !x &y *z", true)
 	f.Fuzz(func(t *testing.T, text string, withIssuer bool) {
@@ -67,21 +68,56 @@ func closed(t *testing.T, s *config.Settings, r config.Route) {
 	if !strings.HasPrefix(r.Path, "/") || strings.ContainsAny(r.Path, "%;\\?# \x00") || strings.Contains(r.Path+"/", "/../") || strings.Contains(r.Path, "//") {
 		t.Errorf("a path that can be read in two ways: %q", r.Path)
 	}
-	targets := 0
-	for _, set := range []bool{r.Service != "", r.Endpoint != "", r.Serverless != "", r.URL != nil} {
-		if set {
-			targets++
-		}
-	}
-	if targets != 1 || r.Name == "" || r.Auth == "" || len(r.Methods) == 0 || len(r.Paths) == 0 || r.MaxBody <= 0 || r.Timeout <= 0 || r.MaxConcurrent < 0 {
+	if r.Name == "" || len(r.Backends) == 0 || len(r.Methods) == 0 || len(r.Paths) == 0 || r.MaxBody <= 0 || r.Timeout <= 0 || r.MaxConcurrent < 0 {
 		t.Errorf("half a route: %+v", r)
 	}
-	if (r.Auth == config.AuthKey && r.URL != nil) == r.Key.IsZero() {
-		t.Errorf("a key where none belongs, or none where one does: %+v", r)
+	for i := range r.Backends {
+		whole(t, s, &r.Backends[i])
+		for j := range r.Backends[:i] {
+			if same(&r.Backends[i], &r.Backends[j]) {
+				t.Errorf("a backend twice: %+v", r.Backends)
+			}
+		}
 	}
 	if a := r.Access; a != nil && empty(a.Any) && empty(a.All) && empty(a.None) {
 		t.Error("access rules that are none")
 	}
+}
+
+// whole wants one target, in a workspace that is known if it needs one, with a key
+// exactly where it is used.
+func whole(t *testing.T, s *config.Settings, b *config.Backend) {
+	t.Helper()
+	targets := 0
+	for _, set := range []bool{b.Service != "", b.Endpoint != "", b.Serverless != "", b.URL != nil} {
+		if set {
+			targets++
+		}
+	}
+	if targets != 1 || b.Auth == "" || b.Where == "" || b.Deployment != "" && b.Endpoint == "" {
+		t.Errorf("half a backend: %+v", b)
+	}
+	if (b.Auth == config.AuthKey && b.URL != nil) == b.Key.IsZero() {
+		t.Errorf("a key where none belongs, or none where one does: %+v", b)
+	}
+	w, known := s.Workspaces[b.Workspace]
+	if b.NeedsWorkspace() && (!known || w.Name != b.Workspace) {
+		t.Errorf("in a workspace that nobody knows: %+v", b)
+	}
+	if b.Workspace == "" {
+		return
+	}
+	names := w.SubscriptionID != "" && w.ResourceGroup != "" && w.WorkspaceName != ""
+	if !b.NeedsWorkspace() || names == (w.Config != "") {
+		t.Errorf("in a workspace that cannot be asked: %+v, %+v", b, w)
+	}
+}
+
+func same(a, b *config.Backend) bool {
+	if a.URL != nil || b.URL != nil {
+		return a.URL != nil && b.URL != nil && a.URL.String() == b.URL.String()
+	}
+	return a.Workspace == b.Workspace && a.Service == b.Service && a.Endpoint == b.Endpoint && a.Deployment == b.Deployment && a.Serverless == b.Serverless
 }
 
 func empty(r config.Rules) bool {

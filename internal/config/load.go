@@ -31,7 +31,10 @@ func Load(environ []string) (*Settings, error) {
 	c.login()
 	c.issuers()
 	c.azure()
-	c.routes(c.rawRoutes())
+	raw := c.rawRoutes()
+	c.workspaces(raw.Workspaces)
+	c.routes(raw.Routes.v)
+	c.useless()
 	s.Warnings = r.warnings
 	if err := r.err(); err != nil {
 		return nil, err

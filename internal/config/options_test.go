@@ -15,7 +15,8 @@ import (
 type option struct {
 	key  string   // in the file; a dot goes into a mapping
 	env  string   // behind ROUTES_n_, "" when only the file can say it
-	with []string // what else the route says
+	with []string // what else the route (or the workspace) says
+	top  string   // what else the file says
 	good string   // a value, as the file has it
 	// wrong are values that are not of its type, as the file has them, and
 	// malformed are values of its type that mean nothing.
@@ -116,10 +117,8 @@ func options() []option {
 			}
 		}
 	}
-	return all
+	return append(all, targetOptions(all)...)
 }
-
-func withURL() []string { return []string{"name: model", "url: https://h.example/score", "auth: key"} }
 
 func limited(lines ...string) []string {
 	out := []string{"name: model", "service: svc"}
@@ -127,41 +126,6 @@ func limited(lines ...string) []string {
 		out = append(out, "rate_limit."+l)
 	}
 	return out
-}
-
-// document writes a route with an option, whose value may be marked with §.
-func (o option) document(key, value string) string {
-	with := o.with
-	if with == nil {
-		with = []string{"name: model", "service: svc"}
-	}
-	var b strings.Builder
-	b.WriteString("routes:\n  - # a route\n")
-	parent := key[:strings.LastIndexByte(key, '.')+1]
-	var inside []string
-	for _, l := range with {
-		if in, ok := strings.CutPrefix(l, parent); ok && parent != "" {
-			inside = append(inside, in)
-			continue
-		}
-		b.WriteString("    " + l + "\n")
-	}
-	indent := "    "
-	parts := strings.Split(key, ".")
-	for _, p := range parts[:len(parts)-1] {
-		b.WriteString(indent + p + ":\n")
-		indent += "  "
-	}
-	for _, l := range inside {
-		b.WriteString(indent + l + "\n")
-	}
-	last := parts[len(parts)-1]
-	if m, ok := strings.CutPrefix(last, "§"); ok {
-		b.WriteString(indent + "§" + m + ": " + value + "\n")
-	} else {
-		b.WriteString(indent + last + ": " + value + "\n")
-	}
-	return b.String()
 }
 
 func TestEveryRouteOptionIsInTheTable(t *testing.T) {
@@ -188,7 +152,7 @@ func TestGoodRouteOptionIsTaken(t *testing.T) {
 		if o.key == "auth" || o.key == "access.public" {
 			continue // good only with others; see the rules
 		}
-		if o.key == "secondary_key" || o.key == "key" || !strings.HasPrefix(o.key, "url") {
+		if o.key == "secondary_key" || o.key == "key" || !strings.HasSuffix(o.key, "url") {
 			text = strings.Replace(text, "auth: none", "auth: key", 1)
 		}
 		file, _ := routesFile(t, text)
@@ -220,14 +184,12 @@ func TestRouteOptionInFileIsRefused(t *testing.T) {
 		for _, misspelt := range []string{last + "x", strings.ToUpper(last[:1]) + last[1:], "x" + last} {
 			refuse("misspelt", o.document(key+"§"+misspelt, o.good+" # "), "nearest is "+last)
 		}
-		refuse("twice", o.document(o.key, "a\n"+indentOf(o.key)+"§"+last+": b"), "already")
+		refuse("twice", o.document(o.key, "a\n"+strings.Repeat(" ", o.indent())+"§"+last+": b"), "already")
 		for _, w := range append(slices.Clone(o.wrong), o.malformed...) {
 			refuse("wrong: "+w, o.document(o.key, "§"+w), "")
 		}
 	}
 }
-
-func indentOf(key string) string { return strings.Repeat("  ", strings.Count(key, ".")+2) }
 
 // near accepts the place itself or, inside of a list or a mapping in one line, a
 // place further on in the line.

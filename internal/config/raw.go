@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"reflect"
+	"slices"
 	"time"
 
 	"amlproxy/internal/secret"
@@ -32,19 +33,10 @@ type item struct{ v, at string }
 type rawRoute struct {
 	at string
 
-	Name       leaf[string] `yaml:"name" env:"NAME" doc:"Lower-case letters, digits and hyphens; unique. Required."`
-	Path       leaf[string] `yaml:"path" env:"PATH" doc:"Where it is served; /models/NAME when absent."`
-	Service    leaf[string] `yaml:"service" env:"SERVICE" doc:"A v1 web service (ACI or AKS) in the workspace. Exactly one of service, endpoint, serverless and url is required."`
-	Endpoint   leaf[string] `yaml:"endpoint" env:"ENDPOINT" doc:"A v2 online endpoint in the workspace."`
-	Deployment leaf[string] `yaml:"deployment" env:"DEPLOYMENT" doc:"The one deployment of the endpoint to call; its traffic split when absent."`
-	Serverless leaf[string] `yaml:"serverless" env:"SERVERLESS" doc:"A serverless endpoint in the workspace."`
-	URL        leaf[string] `yaml:"url" env:"URL" doc:"The address of any scoring endpoint."`
-
-	Auth             leaf[string]       `yaml:"auth" env:"AUTH" doc:"auto asks the workspace (the default); none, key, token, entra. With url: none, key or entra, required."`
-	Key              leaf[secret.Value] `yaml:"key" env:"KEY" doc:"The key, with url and auth: key."`
-	KeyFile          leaf[string]       `yaml:"key_file" doc:"The file that holds it, instead; relative to the routes file."`
-	SecondaryKey     leaf[secret.Value] `yaml:"secondary_key" env:"SECONDARY_KEY" doc:"The key to use when the first is rejected."`
-	SecondaryKeyFile leaf[string]       `yaml:"secondary_key_file" doc:"The file that holds it, instead."`
+	Name leaf[string] `yaml:"name" env:"NAME" doc:"Lower-case letters, digits and hyphens; unique. Required."`
+	Path leaf[string] `yaml:"path" env:"PATH" doc:"Where it is served; /models/NAME when absent."`
+	rawTarget
+	Backends leaf[[]rawBackend] `yaml:"backends" doc:"Several things to call, in the order they are tried, instead of one: a list of mappings with the keys below. The next one is taken only when nothing could be sent to the one before."`
 
 	Public leaf[bool] `yaml:"public" env:"PUBLIC" doc:"true: anyone at all may call, without signing in."`
 	Access *rawAccess `yaml:"access" doc:"Who may call; anyone signed in when absent."`
@@ -57,6 +49,56 @@ type rawRoute struct {
 	MaxBody         leaf[Size]          `yaml:"max_body" env:"MAX_BODY" doc:"The largest body; 64MiB when absent."`
 	Timeout         leaf[time.Duration] `yaml:"timeout" env:"TIMEOUT" doc:"How long until the answer begins; 180s when absent."`
 	IdentityHeaders leaf[[]item]        `yaml:"identity_headers" doc:"What the model is told about the caller: user, email, groups; nothing when absent."`
+}
+
+// A rawTarget is what is called, and how: in a route or in one of its backends.
+type rawTarget struct {
+	Service    leaf[string] `yaml:"service" env:"SERVICE" doc:"A v1 web service (ACI or AKS) in the workspace. Exactly one of service, endpoint, serverless and url is required."`
+	Endpoint   leaf[string] `yaml:"endpoint" env:"ENDPOINT" doc:"A v2 online endpoint in the workspace."`
+	Deployment leaf[string] `yaml:"deployment" env:"DEPLOYMENT" doc:"The one deployment of the endpoint to call; its traffic split when absent."`
+	Serverless leaf[string] `yaml:"serverless" env:"SERVERLESS" doc:"A serverless endpoint in the workspace."`
+	Workspace  leaf[string] `yaml:"workspace" doc:"Which of workspaces it is in; the one that the environment names when absent."`
+	URL        leaf[string] `yaml:"url" env:"URL" doc:"The address of any scoring endpoint."`
+
+	Auth             leaf[string]       `yaml:"auth" env:"AUTH" doc:"auto asks the workspace (the default); none, key, token, entra. With url: none, key or entra, required."`
+	Key              leaf[secret.Value] `yaml:"key" env:"KEY" doc:"The key, with url and auth: key."`
+	KeyFile          leaf[string]       `yaml:"key_file" doc:"The file that holds it, instead; relative to the routes file."`
+	SecondaryKey     leaf[secret.Value] `yaml:"secondary_key" env:"SECONDARY_KEY" doc:"The key to use when the first is rejected."`
+	SecondaryKeyFile leaf[string]       `yaml:"secondary_key_file" doc:"The file that holds it, instead."`
+}
+
+// places are where its values were written.
+func (t *rawTarget) places() []string {
+	all := []string{
+		t.Service.at, t.Endpoint.at, t.Deployment.at, t.Serverless.at, t.Workspace.at, t.URL.at,
+		t.Auth.at, t.Key.at, t.KeyFile.at, t.SecondaryKey.at, t.SecondaryKeyFile.at,
+	}
+	return slices.DeleteFunc(all, func(at string) bool { return at == "" })
+}
+
+// A rawBackend is one of several targets. Its env tags mean nothing: a list of
+// mappings is for the file alone.
+type rawBackend struct {
+	at string
+
+	rawTarget
+}
+
+// A rawFile is the routes file, or what the environment says instead of it.
+type rawFile struct {
+	Workspaces leaf[[]rawWorkspace] `yaml:"workspaces" doc:"Workspaces besides the one that the environment names: a mapping of names, made of lower-case letters, digits and hyphens, to the keys below."`
+	Routes     leaf[[]rawRoute]     `yaml:"routes" doc:"What is served: a list of mappings with the keys below. Required."`
+}
+
+// A rawWorkspace is one of the named workspaces.
+type rawWorkspace struct {
+	name, at string
+	bad      bool // not a mapping; reported already
+
+	SubscriptionID leaf[string] `yaml:"subscription_id" doc:"With resource_group and workspace_name: which workspace it is."`
+	ResourceGroup  leaf[string] `yaml:"resource_group" doc:"See subscription_id."`
+	WorkspaceName  leaf[string] `yaml:"workspace_name" doc:"See subscription_id."`
+	Config         leaf[string] `yaml:"config" doc:"The workspace's config.json, instead of the three; relative to the routes file."`
 }
 
 // rawRules are the lists that an access rule is made of.
@@ -153,6 +195,8 @@ func (e *environment) fill(v reflect.Value, prefix string) (first string) {
 func place(section reflect.Value, at string) {
 	switch s := section.Interface().(type) {
 	case *rawRoute:
+		s.at = at
+	case *rawBackend:
 		s.at = at
 	case *rawAccess:
 		s.at = at

@@ -82,6 +82,10 @@ func typeName(t reflect.Type) string {
 		return "list of secrets"
 	case reflect.TypeFor[leaf[map[string][]item]]():
 		return "mapping of lists"
+	case reflect.TypeFor[leaf[[]rawRoute]](), reflect.TypeFor[leaf[[]rawBackend]]():
+		return "list of mappings"
+	case reflect.TypeFor[leaf[[]rawWorkspace]]():
+		return "mapping of mappings"
 	}
 	if isSection(t) {
 		return "mapping"
@@ -94,30 +98,37 @@ func typeName(t reflect.Type) string {
 func RoutesReference() string {
 	var b strings.Builder
 	b.WriteString("# The routes file\n\n" + generated)
-	b.WriteString("YAML, named by `AMLPROXY_ROUTES_FILE`: `routes:` and a list of routes with the keys below. A key that is unknown, twice, empty or of another type is a mistake.\n" +
+	b.WriteString("YAML, named by `AMLPROXY_ROUTES_FILE`. A key that is unknown, twice, empty or of another type is a mistake.\n" +
 		"Anchors, aliases and merge keys are fine; tags and further documents are not.\n")
-	writeKeys(&b, "", reflect.TypeFor[rawRoute]())
+	writeKeys(&b, "The file", reflect.TypeFor[rawFile]())
+	writeKeys(&b, "A route", reflect.TypeFor[rawRoute]())
+	writeKeys(&b, "One of `backends`", reflect.TypeFor[rawBackend]())
+	writeKeys(&b, "One of `workspaces`", reflect.TypeFor[rawWorkspace]())
 	return b.String()
 }
 
 // writeKeys writes the keys of a mapping, then those of the mappings in it. all
 // and none are described where they stand: their keys are those of access.
-func writeKeys(b *strings.Builder, under string, t reflect.Type) {
-	title := "A route"
-	if under != "" {
-		title = "`" + under + "`"
+func writeKeys(b *strings.Builder, title string, t reflect.Type) {
+	b.WriteString("\n## " + title + "\n\n")
+	simple := t == reflect.TypeFor[rawRoute]() || t == reflect.TypeFor[rawAccess]() || t == reflect.TypeFor[rawCORS]()
+	if simple {
+		b.WriteString("| key | type | in the environment | meaning |\n|---|---|---|---|\n")
+	} else {
+		b.WriteString("| key | type | meaning |\n|---|---|---|\n")
 	}
-	b.WriteString("\n## " + title + "\n\n| key | type | in the environment | meaning |\n|---|---|---|---|\n")
 	for f := range fields(t) {
-		name := "–"
-		if env := f.Tag.Get("env"); env != "" && env != "-" {
-			name = "`" + routesFamily + "n_" + env + "`"
+		fmt.Fprintf(b, "| `%s` | %s | ", f.Tag.Get("yaml"), typeName(f.Type))
+		if env := f.Tag.Get("env"); simple && env != "" && env != "-" {
+			b.WriteString("`" + routesFamily + "n_" + env + "` | ")
+		} else if simple {
+			b.WriteString("– | ")
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", f.Tag.Get("yaml"), typeName(f.Type), name, f.Tag.Get("doc"))
+		b.WriteString(f.Tag.Get("doc") + " |\n")
 	}
 	for f := range fields(t) {
 		if isSection(f.Type) && f.Tag.Get("env") != "-" {
-			writeKeys(b, f.Tag.Get("yaml"), f.Type.Elem())
+			writeKeys(b, "`"+f.Tag.Get("yaml")+"`", f.Type.Elem())
 		}
 	}
 }

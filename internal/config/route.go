@@ -1,14 +1,10 @@
 package config
 
 import (
-	"net/url"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"amlproxy/internal/secret"
 )
 
 // What a route has that says nothing else.
@@ -17,29 +13,37 @@ const (
 	defaultTimeout = 180 * time.Second
 )
 
+// maxRoutes is more than anyone has: they are compared with each other.
+const maxRoutes = 1000
+
 // rawRoutes reads the routes from where they are: the environment or the file,
 // never both, since nobody could say which of the two wins.
-func (c *checker) rawRoutes() []rawRoute {
-	var routes []rawRoute
+func (c *checker) rawRoutes() rawFile {
+	var raw rawFile
 	for i := range c.counts[routesFamily] {
-		routes = append(routes, c.envRoute(routesFamily+strconv.Itoa(i)+"_"))
+		raw.Routes.v = append(raw.Routes.v, c.envRoute(routesFamily+strconv.Itoa(i)+"_"))
 	}
-	file, ok := c.values[Prefix+"ROUTES_FILE"]
-	switch {
-	case c.has("ROUTES_FILE") && len(routes) > 0:
-		c.add(Prefix+"ROUTES_FILE", "is set together with "+routesFamily+"0_…: have the routes in one place")
-	case !c.has("ROUTES_FILE") && len(routes) == 0 && !c.numbered(routesFamily):
-		c.add(Prefix+"ROUTES_FILE", "is missing, and so is "+routesFamily+"0_NAME: there is nothing to serve")
+	switch inEnvironment := len(raw.Routes.v) > 0; {
+	case c.has("ROUTES_FILE") && inEnvironment:
+		c.mistake("ROUTES_FILE", "is set together with "+routesFamily+"0_…: have the routes in one place")
+	case !c.has("ROUTES_FILE") && !inEnvironment && !c.numbered(routesFamily):
+		c.mistake("ROUTES_FILE", "is missing, and so is "+routesFamily+"0_NAME: there is nothing to serve")
 	}
-	if !ok {
-		return routes
+	if file, ok := c.value("ROUTES_FILE"); ok {
+		src, err := readFile(file, maxRoutesFile)
+		if err != nil {
+			c.note("ROUTES_FILE", err)
+			return raw
+		}
+		named := readRoutes(file, src, c.report)
+		raw.Workspaces = named.Workspaces
+		raw.Routes.v = append(raw.Routes.v, named.Routes.v...)
 	}
-	src, err := readFile(file, maxRoutesFile)
-	if err != nil {
-		c.add(Prefix+"ROUTES_FILE", err.Error())
-		return routes
+	if all := raw.Routes.v; len(all) > maxRoutes {
+		c.add(all[maxRoutes].at, "is one route too many: "+strconv.Itoa(maxRoutes)+" is the most")
+		raw.Routes.v = all[:maxRoutes]
 	}
-	return append(routes, fileRoutes(file, src, c.report)...)
+	return raw
 }
 
 // numbered reports whether anything of a family was set, even behind a gap.
@@ -65,11 +69,7 @@ func (c *checker) route(r *rawRoute) Route {
 	out := Route{
 		Where:           r.at,
 		Name:            c.name(r),
-		Service:         c.resource(r.Service),
-		Endpoint:        c.resource(r.Endpoint),
-		Deployment:      c.resource(r.Deployment),
-		Serverless:      c.resource(r.Serverless),
-		URL:             c.address(r.URL),
+		Backends:        c.backends(r),
 		Methods:         c.methods(r.Methods),
 		Paths:           c.paths(r.Paths),
 		CORS:            c.cors(r.CORS),
@@ -80,7 +80,6 @@ func (c *checker) route(r *rawRoute) Route {
 		IdentityHeaders: c.oneOf(r.IdentityHeaders, "user", "email", "groups"),
 	}
 	out.Path = c.path(r)
-	c.credential(r, &out)
 	c.whoMayCall(r, &out)
 	return out
 }
@@ -89,124 +88,18 @@ func (c *checker) name(r *rawRoute) string {
 	switch {
 	case !r.Name.set():
 		c.add(r.at, "is a route without a name")
-	case r.Name.good() && (len(r.Name.v) > 63 || strings.Trim(r.Name.v, "abcdefghijklmnopqrstuvwxyz0123456789-") != ""):
-		c.add(r.Name.at, "is not a name: use lower-case letters, digits and hyphens, 63 at most")
+	case r.Name.good() && !plainName(r.Name.v):
+		c.add(r.Name.at, notPlainName)
 	}
 	return r.Name.v
 }
 
-// resource is a name in the workspace. It becomes a segment of a path there,
-// and must not be able to become more.
-func (c *checker) resource(l leaf[string]) string {
-	if l.good() && !plainSegment(l.v) {
-		c.add(l.at, "is not the name of anything in a workspace: it has letters, digits, hyphens, underscores and dots")
-	}
-	return l.v
+// plainName is what a route or a workspace may be called in the routes file.
+func plainName(s string) bool {
+	return s != "" && len(s) <= 63 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
-func (c *checker) address(l leaf[string]) *url.URL {
-	if !l.good() {
-		return nil
-	}
-	u, err := parseURL(l.v)
-	if err != nil {
-		c.add(l.at, err.Error())
-		return nil
-	}
-	c.plainHTTP(l.at, u)
-	return u
-}
-
-// plainHTTP accepts http where it was written out, and says so.
-func (c *checker) plainHTTP(where string, u *url.URL) {
-	if u.Scheme == "http" && !loopback(u.Hostname()) {
-		c.warn(where, "is plain http: what is sent there, credentials included, can be read and changed on the way")
-	}
-}
-
-// credential judges what a route calls and how it proves itself there. A
-// combination that would leave a setting unused is a mistake, since whoever set
-// it believes that it works.
-func (c *checker) credential(r *rawRoute, out *Route) {
-	targets := map[string]leaf[string]{"service": r.Service, "endpoint": r.Endpoint, "serverless": r.Serverless, "url": r.URL}
-	var kinds []string
-	for _, k := range []string{"service", "endpoint", "serverless", "url"} {
-		if targets[k].set() {
-			kinds = append(kinds, k)
-		}
-	}
-	if len(kinds) != 1 {
-		c.add(r.at, "needs exactly one of service, endpoint, serverless and url, and has "+strconv.Itoa(len(kinds)))
-		return
-	}
-	kind := kinds[0]
-	if r.Deployment.set() && kind != "endpoint" {
-		c.add(r.Deployment.at, "is a deployment without an endpoint: remove it")
-	}
-	out.Auth = c.auth(r, kind)
-	out.Key = c.key(r.Key, r.KeyFile)
-	out.SecondaryKey = c.key(r.SecondaryKey, r.SecondaryKeyFile)
-	c.keys(r, kind, out)
-}
-
-func (c *checker) auth(r *rawRoute, kind string) string {
-	allowed := map[string][]string{
-		"service":    {AuthAuto, AuthNone, AuthKey, AuthToken, AuthEntra},
-		"endpoint":   {AuthAuto, AuthNone, AuthKey, AuthToken, AuthEntra},
-		"serverless": {AuthAuto, AuthKey},
-		"url":        {AuthNone, AuthKey, AuthEntra},
-	}[kind]
-	switch {
-	case !r.Auth.set() && kind == "url":
-		c.add(r.URL.at, "is an address without auth: say none, key or entra (nobody can be asked)")
-	case !r.Auth.set():
-		return AuthAuto
-	case r.Auth.good() && !slices.Contains(allowed, r.Auth.v):
-		c.add(r.Auth.at, "is not how "+kind+" authenticates: use one of "+strings.Join(allowed, ", "))
-	}
-	return r.Auth.v
-}
-
-// key takes a key from its own setting or from its file.
-func (c *checker) key(key leaf[secret.Value], file leaf[string]) secret.Value {
-	switch {
-	case key.set() && file.set():
-		c.add(file.at, "is a file for a key that is also here: keep one of them")
-	case file.good():
-		s, err := readSecret(c.beside(file.v))
-		if err == nil {
-			err = plainText(s)
-		}
-		if err != nil {
-			c.add(file.at, err.Error())
-		}
-		return secret.New(s)
-	}
-	return key.v
-}
-
-// beside reads a path in the routes file from where that file is.
-func (c *checker) beside(path string) string {
-	if filepath.IsAbs(path) {
-		return path
-	}
-	return filepath.Join(filepath.Dir(c.s.RoutesFile), path)
-}
-
-func (c *checker) keys(r *rawRoute, kind string, out *Route) {
-	first, second := firstOf(r.Key.at, r.KeyFile.at), firstOf(r.SecondaryKey.at, r.SecondaryKeyFile.at)
-	needs := kind == "url" && r.Auth.good() && r.Auth.v == AuthKey
-	switch given := firstOf(first, second); {
-	case given != "" && kind != "url":
-		c.add(given, "is a key for something whose keys the workspace has: remove it, or name the address with url")
-	case given != "" && r.Auth.good() && r.Auth.v != AuthKey:
-		c.add(given, "is a key that auth does not use: say auth: key, or remove it")
-	case needs && first == "":
-		c.add(r.Auth.at, "is key, but there is no key: give one")
-	case second != "" && !out.Key.IsZero() && out.Key.Equal(out.SecondaryKey):
-		c.add(second, "is the same key as the first: give another, or remove it")
-	}
-}
+const notPlainName = "is not a name: use lower-case letters, digits and hyphens, 63 at most"
 
 func firstOf(places ...string) string {
 	for _, p := range places {

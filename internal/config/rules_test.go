@@ -136,10 +136,10 @@ routes:
 	}
 	r := s.Routes
 	got := []any{
-		r[0].Access, r[0].CORS, r[0].RateLimit, r[0].MaxConcurrent, r[0].MaxBody, r[0].Timeout.String(), r[0].IdentityHeaders, r[0].Methods, r[0].Paths, r[0].Auth,
+		r[0].Access, r[0].CORS, r[0].RateLimit, r[0].MaxConcurrent, r[0].MaxBody, r[0].Timeout.String(), r[0].IdentityHeaders, r[0].Methods, r[0].Paths, r[0].Backends[0].Auth,
 		r[1].Access, r[1].RateLimit, r[1].Path, r[1].Methods, r[1].Paths, r[1].MaxBody, r[1].Timeout.String(), r[1].Where,
-		r[2].Name, r[2].Endpoint, r[2].Deployment, r[2].Path, r[2].Access,
-		r[3].URL.String(), r[3].Key.Reveal(), r[3].Public, r[3].Access, r[3].NeedsWorkspace(),
+		r[2].Name, r[2].Backends[0].Endpoint, r[2].Backends[0].Deployment, r[2].Path, r[2].Access,
+		r[3].Backends[0].URL.String(), r[3].Backends[0].Key.Reveal(), r[3].Public, r[3].Access, r[3].NeedsWorkspace(),
 		r[4].Public, r[4].Access, r[4].NeedsWorkspace(),
 	}
 	var none *config.Access

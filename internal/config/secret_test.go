@@ -76,7 +76,9 @@ func show(s *config.Settings) string {
 		out = append(out, c.Reveal())
 	}
 	for _, r := range s.Routes {
-		out = append(out, r.Key.Reveal(), r.SecondaryKey.Reveal())
+		for _, b := range r.Backends {
+			out = append(out, b.Key.Reveal(), b.SecondaryKey.Reveal())
+		}
 	}
 	return fmt.Sprintf("%q", out)
 }

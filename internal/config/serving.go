@@ -14,7 +14,8 @@ import (
 // A checker judges what was read: each setting, then the settings together.
 type checker struct {
 	*environment
-	s *Settings
+	s     *Settings
+	named leaf[[]rawWorkspace] // the workspaces of the routes file
 }
 
 // The bounds of settings whose extremes switch a protection off.

@@ -3,6 +3,7 @@ package config
 import (
 	"net/netip"
 	"net/url"
+	"slices"
 	"time"
 
 	"amlproxy/internal/secret"
@@ -71,6 +72,9 @@ type Settings struct {
 	BearerIssuers []BearerIssuer `env:"-"`
 	// Routes are at least one.
 	Routes []Route `env:"-"`
+	// Workspaces are those of the routes file by name, and under "" the one of the
+	// environment: there if it was set, or if some backend is in none of the others.
+	Workspaces map[string]Workspace `env:"-"`
 	// Warnings say what is accepted and still unwise; they are for the log.
 	Warnings []string `env:"-"`
 }
@@ -115,8 +119,19 @@ const (
 	AuthEntra = "entra" // an Entra token
 )
 
-// A Route is one served model. Exactly one of Service, Endpoint, Serverless and
-// URL is set.
+// A Workspace is named by SubscriptionID, ResourceGroup and WorkspaceName, or by
+// Config. Only the one of the environment may have none of them: then its file is
+// to be found as the Azure ML SDK finds it.
+type Workspace struct {
+	Name  string // [a-z0-9-], "" for the environment's
+	Where string // as of a [Route]
+
+	SubscriptionID, ResourceGroup, WorkspaceName string
+
+	Config string // path of a config.json
+}
+
+// A Route is one served model.
 type Route struct {
 	Name string // [a-z0-9-], unique
 	Path string // canonical; no other route's
@@ -124,15 +139,7 @@ type Route struct {
 	// name of its first setting.
 	Where string
 
-	Service    string
-	Endpoint   string
-	Deployment string // of Endpoint, "" for its traffic split
-	Serverless string
-	URL        *url.URL
-
-	Auth         string       // one of the Auth constants
-	Key          secret.Value // with URL and AuthKey alone
-	SecondaryKey secret.Value // optional
+	Backends []Backend // what is called, the first one first; never empty
 
 	Public bool    // anyone at all; Access is nil
 	Access *Access // nil: anyone signed in
@@ -147,9 +154,31 @@ type Route struct {
 	IdentityHeaders []string      // of "user", "email", "groups"
 }
 
-// NeedsWorkspace reports whether the route names something in the workspace,
-// so that the workspace must be known.
-func (r *Route) NeedsWorkspace() bool { return r.URL == nil }
+// A Backend is what a route calls. Exactly one of Service, Endpoint, Serverless
+// and URL is set.
+type Backend struct {
+	Where string // as of a [Route]
+
+	Workspace  string // a key of [Settings].Workspaces; "" with URL
+	Service    string
+	Endpoint   string
+	Deployment string // of Endpoint, "" for its traffic split
+	Serverless string
+	URL        *url.URL
+
+	Auth         string       // one of the Auth constants
+	Key          secret.Value // with URL and AuthKey alone
+	SecondaryKey secret.Value // optional
+}
+
+// NeedsWorkspace reports whether the backend is something in a workspace, so that
+// the workspace must be known.
+func (b *Backend) NeedsWorkspace() bool { return b.URL == nil }
+
+// NeedsWorkspace reports whether any backend of the route does.
+func (r *Route) NeedsWorkspace() bool {
+	return slices.ContainsFunc(r.Backends, func(b Backend) bool { return b.NeedsWorkspace() })
+}
 
 // Access says who of those signed in may call: whoever meets any one rule of
 // Any (or anyone, when Any has none), every rule of All, and no rule of None. At

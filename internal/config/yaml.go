@@ -32,22 +32,20 @@ type routesFile struct {
 	depth   int // of merges
 }
 
-// fileRoutes reads the routes of a file.
-func fileRoutes(name string, src []byte, r *report) []rawRoute {
+// readRoutes reads a routes file.
+func readRoutes(name string, src []byte, r *report) rawFile {
 	f := &routesFile{report: r, name: name, anchors: map[string]ast.Node{}}
+	var top rawFile
 	body := f.parse(src)
 	if body == nil {
-		return nil
+		return top
 	}
-	var top struct {
-		at     string
-		Routes leaf[[]rawRoute] `yaml:"routes"`
-	}
+	before := len(f.problems)
 	f.section(body, reflect.ValueOf(&top).Elem())
-	if !top.Routes.set() && len(f.problems) == 0 {
-		f.add(name+":1:1", "has no routes: it begins with routes: and a list")
+	if !top.Routes.set() && len(f.problems) == before {
+		f.add(name+":1:1", "has no routes: it has routes: and a list")
 	}
-	return top.Routes.v
+	return top
 }
 
 func (f *routesFile) at(t *token.Token) string {
@@ -240,6 +238,10 @@ func (f *routesFile) value(p pair, dst reflect.Value) {
 		readNode(f, l, p, n, f.claims)
 	case *leaf[[]rawRoute]:
 		readNode(f, l, p, n, f.routes)
+	case *leaf[[]rawBackend]:
+		readNode(f, l, p, n, f.backends)
+	case *leaf[[]rawWorkspace]:
+		readNode(f, l, p, n, f.workspaces)
 	}
 }
 

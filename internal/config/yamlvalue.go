@@ -169,19 +169,48 @@ func (f *routesFile) claims(n ast.Node) (map[string][]item, error) {
 }
 
 func (f *routesFile) routes(n ast.Node) ([]rawRoute, error) {
+	return sections[rawRoute](f, n, "a list of routes")
+}
+
+func (f *routesFile) backends(n ast.Node) ([]rawBackend, error) {
+	return sections[rawBackend](f, n, "a list of backends")
+}
+
+// sections reads a list of mappings. One that cannot be read is left out: it was
+// reported there, and nothing is served after a report.
+func sections[T any](f *routesFile, n ast.Node, want string) ([]T, error) {
 	seq, ok := n.(*ast.SequenceNode)
 	switch {
 	case !ok:
-		return nil, wrong(n, "a list of routes")
+		return nil, wrong(n, want)
 	case len(seq.Values) == 0:
 		return nil, errEmptyList
 	}
-	var routes []rawRoute
+	var all []T
 	for _, e := range seq.Values {
-		var r rawRoute
-		if f.section(e, reflect.ValueOf(&r).Elem()) {
-			routes = append(routes, r)
+		var v T
+		if f.section(e, reflect.ValueOf(&v).Elem()) {
+			all = append(all, v)
 		}
 	}
-	return routes, nil
+	return all, nil
+}
+
+// workspaces reads a mapping of names to workspaces.
+func (f *routesFile) workspaces(n ast.Node) ([]rawWorkspace, error) {
+	if _, ok := n.(ast.MapNode); !ok {
+		return nil, wrong(n, "a mapping of names to workspaces")
+	}
+	pairs, _ := f.pairs(n)
+	if len(pairs) == 0 {
+		return nil, errors.New("is an empty mapping: name a workspace in it, or leave the key out")
+	}
+	var all []rawWorkspace
+	for _, p := range pairs {
+		var w rawWorkspace
+		w.bad = !f.section(p.value, reflect.ValueOf(&w).Elem())
+		w.name, w.at = p.key, p.at
+		all = append(all, w)
+	}
+	return all, nil
 }
