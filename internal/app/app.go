@@ -17,6 +17,7 @@ import (
 	"amlproxy/internal/config"
 	"amlproxy/internal/telemetry"
 	"amlproxy/proxy"
+	"amlproxy/upstream"
 	"amlproxy/upstream/azureml"
 )
 
@@ -74,7 +75,7 @@ func New(s *config.Settings, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.readiness = &readiness{models: newModels(s, a.workspace, toModels, log)}
+	a.readiness = &readiness{models: newModels(s, a.workspace, toModels, a.events)}
 	for i := range a.readiness.models {
 		m := &a.readiness.models[i]
 		a.metrics.Watch(m.route.Name, 0, m.backend.Status)
@@ -112,6 +113,15 @@ func (a *App) records() func(proxy.Record) {
 		access(r)
 		a.metrics.Record(r)
 		observe(r)
+	}
+}
+
+// events returns who is told of the fetches of a route's n-th backend.
+func (a *App) events(route string, n int) func(upstream.Event) {
+	log, count := telemetry.CredentialLog(a.log, route), a.metrics.Event(route, n)
+	return func(e upstream.Event) {
+		log(e)
+		count(e)
 	}
 }
 

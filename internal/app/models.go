@@ -9,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"amlproxy/internal/config"
-	"amlproxy/internal/telemetry"
 	"amlproxy/proxy"
 	"amlproxy/upstream"
 	"amlproxy/upstream/azureml"
@@ -83,12 +82,13 @@ func location(s *config.Settings) (azureml.Location, error) {
 	return azureml.FindConfig(here)
 }
 
-// newModels wires one route after the other.
-func newModels(s *config.Settings, ws *azureml.Workspace, base http.RoundTripper, log *zap.Logger) []model {
+// newModels wires one route after the other. events returns who is told of the
+// fetches of a route's n-th backend, from 0.
+func newModels(s *config.Settings, ws *azureml.Workspace, base http.RoundTripper, events func(route string, n int) func(upstream.Event)) []model {
 	models := make([]model, len(s.Routes))
 	for i := range s.Routes {
 		r := &s.Routes[i]
-		backend := upstream.Cached(source(&r.Backends[0], ws), telemetry.CredentialLog(log, r.Name))
+		backend := upstream.Cached(source(&r.Backends[0], ws), events(r.Name, 0))
 		models[i] = model{backend: backend, route: proxyRoute(r, &upstream.Transport{
 			Backends: []upstream.Backend{backend}, Base: base, ReplayLimit: int64(s.ReplayLimit),
 		})}
