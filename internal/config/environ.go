@@ -49,7 +49,7 @@ func (e *environment) collect(environ []string) map[string]string {
 	raw := map[string]string{}
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if _, _, ok := e.lookup(name); !ok && !strings.HasPrefix(name, Prefix) {
+		if _, ok := e.lookup(name); !ok && !strings.HasPrefix(name, Prefix) {
 			continue
 		}
 		if injected.MatchString(name) {
@@ -63,26 +63,26 @@ func (e *environment) collect(environ []string) map[string]string {
 	return raw
 }
 
-// lookup finds the setting a name is for, and whether it is the …_FILE of it.
-func (e *environment) lookup(name string) (s setting, file, ok bool) {
+// lookup reports whether a name is that of a setting, and whether it is the …_FILE
+// of a secret.
+func (e *environment) lookup(name string) (file, ok bool) {
 	generic := name
 	if m := numbered.FindStringSubmatch(name); m != nil {
 		if n, err := strconv.Atoi(m[2]); err != nil || strconv.Itoa(n) != m[2] {
-			return s, false, false
+			return false, false
 		}
 		generic = m[1] + "n_" + m[3]
 	}
-	if s, ok = e.known[generic]; ok {
-		return s, false, !strings.Contains(name, "_n_")
+	if _, ok = e.known[generic]; ok {
+		return false, !strings.Contains(name, "_n_")
 	}
 	base, file := strings.CutSuffix(generic, "_FILE")
-	s, ok = e.known[base]
-	return s, true, ok && file && s.secret && !strings.Contains(name, "_n_")
+	return true, file && e.known[base].secret && !strings.Contains(name, "_n_")
 }
 
 // take judges one name and its value.
 func (e *environment) take(name, value string, raw map[string]string) {
-	_, file, ok := e.lookup(name)
+	file, ok := e.lookup(name)
 	if !ok {
 		e.unknown(name)
 		return
@@ -202,7 +202,7 @@ func readFile(path string, limit int64) ([]byte, error) {
 	if err != nil {
 		return nil, unreadable(err)
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	switch {
 	case err != nil:

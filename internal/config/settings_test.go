@@ -164,7 +164,7 @@ func TestSettingsTogether(t *testing.T) {
 }
 
 func TestAllMistakesAtOnce(t *testing.T) {
-	file, _ := routesFile(t, "routes:\n  - nmae: a\n    service: a/b\n  - name: B\n    endpoint: b\n    timeout: 5\n")
+	file, _ := routesFile(t, "routes:\n  - namex: a\n    service: a/b\n  - name: B\n    endpoint: b\n    timeout: 5\n")
 	_, err := config.Load(login("AMLPROXY_ROUTES_FILE="+file, "AMLPROXY_LISTEN=x", "AMLPROXY_LOG_LEVEL=", "AMLPROXY_NOSUCH=1"))
 	for _, where := range []string{
 		"AMLPROXY_LISTEN: ", "AMLPROXY_LOG_LEVEL: ", "AMLPROXY_NOSUCH: ",
