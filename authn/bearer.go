@@ -187,7 +187,7 @@ func (b *Bearer) verify(ctx context.Context, raw string) (*verified, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := t.subject(); err != nil {
+	if err := t.checkSubject(); err != nil {
 		return nil, err
 	}
 	if !p.admits(tid) {

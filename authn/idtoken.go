@@ -63,7 +63,7 @@ func (l *Login) verifyIDToken(ctx context.Context, raw, accessToken, nonce strin
 	if c.has("at_hash") && !t.hashes(accessToken, c.text("at_hash")) {
 		return nil, invalid("at_hash is not that of the access token")
 	}
-	if _, err := t.subject(); err != nil {
+	if err := t.checkSubject(); err != nil {
 		return nil, err
 	}
 	if !l.provider.admits(c.text("tid")) {

@@ -74,14 +74,14 @@ func (t *jwt) inTime(now time.Time) (expires time.Time, err error) {
 	return expires, nil
 }
 
-// subject returns sub, which must be there. A lone surrogate decodes to the
+// checkSubject refuses a token without sub. A lone surrogate decodes to the
 // replacement character, which would make two subjects one.
-func (t *jwt) subject() (string, error) {
+func (t *jwt) checkSubject() error {
 	sub := t.claims.text("sub")
 	if sub == "" || strings.ContainsRune(sub, utf8.RuneError) {
-		return "", invalid("the token has no subject")
+		return invalid("the token has no subject")
 	}
-	return sub, nil
+	return nil
 }
 
 // hashes reports whether hash is that of value as at_hash has it (OpenID

@@ -30,9 +30,10 @@ func newLogin(t testing.TB) *authn.Login {
 func browserOrigin(ref string) string {
 	ref = strings.Trim(ref, "\x00\x01\x02\x03\x04\x05\x06\x07\x08\t\n\v\f\r\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f ")
 	ref = strings.NewReplacer("\t", "", "\n", "", "\r", "").Replace(ref)
-	scheme, rest := "https", ref
+	rest := ref
 	if name, after, ok := strings.Cut(ref, ":"); ok && isSchemeName(name) {
-		scheme, rest = strings.ToLower(name), after
+		scheme := strings.ToLower(name)
+		rest = after
 		switch scheme {
 		case "http", "https", "ws", "wss", "ftp":
 		default:

@@ -189,7 +189,7 @@ func (s *site) browser(t testing.TB) *http.Client {
 // signIn signs a user in and returns the last answer.
 func (s *site) signIn(t testing.TB, browser *http.Client, user, rd string) *http.Response {
 	t.Helper()
-	answer, err := authntest.SignIn(browser, s.url+"/oauth2/start?rd="+url.QueryEscape(rd), user, "pw")
+	answer, err := authntest.SignIn(t.Context(), browser, s.url+"/oauth2/start?rd="+url.QueryEscape(rd), user, "pw")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,7 +236,7 @@ func (s *site) follow(t testing.TB, browser *http.Client, start, user string) *u
 		}
 		return nil
 	}
-	_, err := authntest.SignIn(&stopping, start, user, "pw")
+	_, err := authntest.SignIn(t.Context(), &stopping, start, user, "pw")
 	var stopped *url.Error
 	if !errors.Is(err, back) || !errors.As(err, &stopped) {
 		t.Fatalf("never came back: %v", err)

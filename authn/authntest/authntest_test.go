@@ -107,7 +107,7 @@ func (p *party) context(t *testing.T) context.Context {
 // signIn takes the browser through a login and returns the authorization response.
 func (p *party) signIn(t *testing.T, options ...oauth2.AuthCodeOption) url.Values {
 	t.Helper()
-	r, err := authntest.SignIn(p.browser, p.oauth2.AuthCodeURL("the-state", options...), "alice", "wonderland")
+	r, err := authntest.SignIn(t.Context(), p.browser, p.oauth2.AuthCodeURL("the-state", options...), "alice", "wonderland")
 	if err != nil {
 		t.Fatal(err)
 	}

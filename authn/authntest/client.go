@@ -62,6 +62,7 @@ func (c *registration) IsScopeAllowed(scope string) bool {
 	return slices.Contains(c.Scopes, scope)
 }
 
+//nolint:staticcheck // op.Client spells it so
 func (c *registration) RestrictAdditionalIdTokenScopes() func([]string) []string {
 	return func(scopes []string) []string { return scopes }
 }

@@ -133,7 +133,7 @@ func TestEverythingExpires(t *testing.T) {
 // submit signs alice in and returns the authorization response.
 func (p *party) submit(t *testing.T, start string) (url.Values, error) {
 	t.Helper()
-	r, err := authntest.SignIn(p.browser, start, "alice", "wonderland")
+	r, err := authntest.SignIn(t.Context(), p.browser, start, "alice", "wonderland")
 	if err != nil {
 		return nil, err
 	}

@@ -81,11 +81,11 @@ func generate(alg jose.SignatureAlgorithm) (*signingKey, error) {
 		return nil, err
 	}
 	public := jose.JSONWebKey{Key: private.Public()}
-	print, err := public.Thumbprint(crypto.SHA256) // RFC 7638
+	thumbprint, err := public.Thumbprint(crypto.SHA256) // RFC 7638
 	if err != nil {
 		return nil, err
 	}
-	return &signingKey{id: base64.RawURLEncoding.EncodeToString(print[:12]), alg: alg, private: private}, nil
+	return &signingKey{id: base64.RawURLEncoding.EncodeToString(thumbprint[:12]), alg: alg, private: private}, nil
 }
 
 // signingKey is what op signs with.

@@ -66,7 +66,7 @@ func TestWrongPasswordShowsTheFormAgain(t *testing.T) {
 		{"nothing", "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r, err := authntest.SignIn(p.browser, p.oauth2.AuthCodeURL("s"), c.username, c.password)
+			r, err := authntest.SignIn(t.Context(), p.browser, p.oauth2.AuthCodeURL("s"), c.username, c.password)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -170,7 +170,7 @@ func TestSessionOfAnotherUserDoesNotPass(t *testing.T) {
 		t.Errorf("her own session: %v", response)
 	}
 	p.browser = newBrowser(t)
-	r, err := authntest.SignIn(p.browser, p.oauth2.AuthCodeURL("s"), "eve", "apple")
+	r, err := authntest.SignIn(t.Context(), p.browser, p.oauth2.AuthCodeURL("s"), "eve", "apple")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestExpiredLoginSaysSo(t *testing.T) {
 // OAuth 2.0 Form Post Response Mode: everything in the body, nothing in a URL.
 func TestFormPost(t *testing.T) {
 	p := newParty(t)
-	r, err := authntest.SignIn(p.browser, p.oauth2.AuthCodeURL(`"><script>`, oauth2.SetAuthURLParam("response_mode", "form_post")), "alice", "wonderland")
+	r, err := authntest.SignIn(t.Context(), p.browser, p.oauth2.AuthCodeURL(`"><script>`, oauth2.SetAuthURLParam("response_mode", "form_post")), "alice", "wonderland")
 	if err != nil {
 		t.Fatal(err)
 	}

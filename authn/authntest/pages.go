@@ -64,7 +64,7 @@ func hash(source []byte) string {
 // show answers with a page.
 func (p *pages) show(w http.ResponseWriter, status int, content page) {
 	p.write(w, status, p.policy, p.form, map[string]any{
-		"Page": content, "Style": template.CSS(p.style), "Icon": template.URL(icon),
+		"Page": content, "Style": template.CSS(p.style), "Icon": template.URL(icon), //nolint:gosec // both are embedded in this package
 	})
 }
 
@@ -72,7 +72,7 @@ func (p *pages) show(w http.ResponseWriter, status int, content page) {
 // Response Mode. It sends itself; without JavaScript there is a button.
 func (p *pages) post(w http.ResponseWriter, to string, params url.Values) {
 	p.write(w, http.StatusOK, p.relayPolicy, p.relay, map[string]any{
-		"To": to, "Params": params, "Style": template.CSS(p.style), "Script": template.JS(p.script), "Icon": template.URL(icon),
+		"To": to, "Params": params, "Style": template.CSS(p.style), "Script": template.JS(p.script), "Icon": template.URL(icon), //nolint:gosec // all three are embedded
 	})
 }
 

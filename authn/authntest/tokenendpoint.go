@@ -115,7 +115,7 @@ func (p *Provider) AccessToken(clientID, username string, scopes ...string) (str
 
 func (p *Provider) tokenRequest(c *registration, username string, scopes []string) (op.TokenRequest, error) {
 	if username == "" {
-		return p.op.Storage().(*opStorage).ClientCredentialsTokenRequest(context.Background(), c.ID, scopes)
+		return (&opStorage{store: p.store, keys: p.keys}).ClientCredentialsTokenRequest(context.Background(), c.ID, scopes)
 	}
 	u, ok := p.store.userNamed(username)
 	if !ok {

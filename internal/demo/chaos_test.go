@@ -7,13 +7,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
-	"net/url"
-	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"amlproxy/authn/authntest"
 	"amlproxy/internal/app"
 	"amlproxy/internal/config"
 	"amlproxy/internal/demo"
@@ -61,9 +60,7 @@ func newWorld(t *testing.T) (*demo.World, net.Listener, string) {
 	return w, l, at
 }
 
-var formAction = regexp.MustCompile(`<form[^>]*action="([^"]*)"`)
-
-// signIn walks a client through the provider's form.
+// signIn returns a client that has walked through the provider's form.
 func signIn(t *testing.T, at string, a demo.Account) *http.Client {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
@@ -71,26 +68,13 @@ func signIn(t *testing.T, at string, a demo.Account) *http.Client {
 		t.Fatal(err)
 	}
 	client := &http.Client{Jar: jar}
-	resp, err := client.Get(at + "/oauth2/start?rd=/livez")
+	resp, err := authntest.SignIn(t.Context(), client, at+"/oauth2/start?rd=/livez", a.Name, a.Secret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	page, _ := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	action := resp.Request.URL
-	if found := formAction.FindSubmatch(page); found != nil {
-		if action, err = action.Parse(strings.ReplaceAll(string(found[1]), "&amp;", "&")); err != nil {
-			t.Fatal(err)
-		}
-	}
-	resp, err = client.PostForm(action.String(), url.Values{"username": {a.Name}, "password": {a.Secret}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	page, _ = io.ReadAll(resp.Body)
-	resp.Body.Close()
+	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK || resp.Request.URL.String() != at+"/livez" {
-		t.Fatalf("signing in ended at %s: %s\n%s", resp.Request.URL, resp.Status, page)
+		t.Fatalf("signing in ended at %s: %s", resp.Request.URL, resp.Status)
 	}
 	return client
 }
