@@ -43,6 +43,8 @@ func command(environ []string) *cobra.Command {
 			},
 		},
 		demoCommand(),
+		tokenCommand(environ),
+		keysCommand(environ),
 	)
 	return root
 }
