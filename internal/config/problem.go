@@ -1,7 +1,9 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -11,7 +13,8 @@ type Problem struct {
 	What  string // what is wrong, and what to do; never a value that was set
 }
 
-// Error is every mistake that was found; there is at least one.
+// Error is every mistake that was found; there is at least one. Those in settings
+// come first, by name; then those in files, by line and column. None is there twice.
 type Error struct{ Problems []Problem }
 
 // Error returns one line a mistake.
@@ -49,5 +52,35 @@ func (r *report) err() error {
 	if len(r.problems) == 0 {
 		return nil
 	}
-	return &Error{Problems: r.problems}
+	slices.SortStableFunc(r.problems, func(a, b Problem) int {
+		return cmp.Or(
+			cmp.Compare(strings.Count(a.Where, ":"), strings.Count(b.Where, ":")),
+			natural(a.Where, b.Where),
+			cmp.Compare(a.What, b.What),
+		)
+	})
+	return &Error{Problems: slices.Compact(r.problems)}
 }
+
+// natural compares as people count: numbers by value, so that line 9 comes before
+// line 10 and ROUTES_2_ before ROUTES_10_.
+func natural(a, b string) int {
+	for a != "" && b != "" {
+		var c int
+		if an, bn := digits(a), digits(b); an != "" && bn != "" {
+			x, y := strings.TrimLeft(an, "0"), strings.TrimLeft(bn, "0")
+			c = cmp.Or(cmp.Compare(len(x), len(y)), cmp.Compare(x, y))
+			a, b = a[len(an):], b[len(bn):]
+		} else {
+			c = cmp.Compare(a[0], b[0])
+			a, b = a[1:], b[1:]
+		}
+		if c != 0 {
+			return c
+		}
+	}
+	return cmp.Compare(len(a), len(b))
+}
+
+// digits are those at the beginning.
+func digits(s string) string { return s[:len(s)-len(strings.TrimLeft(s, "0123456789"))] }

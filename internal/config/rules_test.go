@@ -3,6 +3,7 @@ package config_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -92,6 +93,21 @@ func TestRoutesFileThatIsNone(t *testing.T) {
 		deep, _ := routesFile(t, "routes:\n  "+strings.Repeat(opening, 100_000))
 		refused(t, login("AMLPROXY_ROUTES_FILE="+deep), deep+":1:1", "nested deeper")
 	}
+	// The parser would take a quarter of a minute for the first, and we for the others.
+	for _, many := range []string{
+		"routes:\n  - name: a\n" + strings.Repeat("    service: a\n", 65_000),
+		"routes:\n" + strings.Repeat("  - name: a\n    service: a\n", 30_000),
+		"routes: [{name: a, methods: [" + strings.Repeat("a,", 200_000) + "]}]",
+	} {
+		file, _ := routesFile(t, many)
+		started := time.Now()
+		refused(t, login("AMLPROXY_ROUTES_FILE="+file), file+":1:1", "more words")
+		if took := time.Since(started); took > 5*time.Second {
+			t.Errorf("refused after %s", took)
+		}
+	}
+	file, where := routesFile(t, "routes: [\n"+strings.Repeat("{name: a, service: a},\n", 1000)+"§{name: a, service: a}]")
+	refused(t, login("AMLPROXY_ROUTES_FILE="+file), where, "too many")
 	big, _ := routesFile(t, "routes: [{name: a, service: a}]\n#"+string(make([]byte, 2<<20)))
 	refused(t, login("AMLPROXY_ROUTES_FILE="+big), "AMLPROXY_ROUTES_FILE", "larger than")
 }

@@ -107,9 +107,9 @@ func TestNoMistakeShowsASecret(t *testing.T) {
 		"key: CANARY\n   CANARY", "key:\n  CANARY", "key: `CANARY", "key: @CANARY", "key: %CANARY", "key: [CANARY", "key: {CANARY", "key: &CANARY", "key: \"\\CANARY\"", "key: CANARY\n\tCANARY: CANARY",
 		"key_file: CANARY", "key_file: [CANARY]", "key_file: /CANARY", "auth: CANARY", "timeout: CANARY", "max_body: CANARY", "methods: [CANARY]", "paths: [/CANARY]", "url: https://u:CANARY@h.example/", "public: CANARY", "identity_headers: [CANARY]",
 		"cors: {origins: [CANARY]}", "cors: {origins: CANARY}", "access: {emails: [CANARY]}", "access: {claims: {dept: CANARY}}", "rate_limit: {requests: CANARY}", "rate_limit: CANARY", "path: CANARY", "service: CANARY", "%YAML CANARY", "--- CANARY", "- CANARY",
-		"backends: [{key: [CANARY]}]", "backends: [{service: a, key: CANARY}]", "backends: [{CANARY: CANARY}]", "backends: CANARY", "backends: [CANARY]", "workspace: CANARY",
+		"backends: [{key: [CANARY]}]", "backends: [{service: a, key: CANARY}]", "backends: [{a: CANARY}]", "backends: CANARY", "backends: [CANARY]", "workspace: CANARY",
 		"backends: [{url: https://h.example, auth: key, key: CANARY, secondary_key: CANARY}]", "backends: [{url: \"https://u:CANARY@h.example\", auth: CANARY}]", "backends: [{service: a, workspace: CANARY}]",
-		"public: true\nworkspaces: {n: CANARY}", "public: true\nworkspaces: {n: {config: CANARY}}", "public: true\nworkspaces: {n: {subscription_id: CANARY/, CANARY: a}}",
+		"public: true\nworkspaces: {n: CANARY}", "public: true\nworkspaces: {n: {config: CANARY}}", "public: true\nworkspaces: {n: {subscription_id: CANARY/, config: CANARY}}",
 	} {
 		f, _ := routesFile(t, "routes:\n  - name: m\n    url: https://h.example\n    auth: key\n    "+strings.ReplaceAll(text, "CANARY", canary)+"\n")
 		environs = append(environs, login("AMLPROXY_ROUTES_FILE="+f, "AMLPROXY_LISTEN=x", fmt.Sprintf("N=%d", i)))

@@ -164,15 +164,44 @@ func TestSettingsTogether(t *testing.T) {
 }
 
 func TestAllMistakesAtOnce(t *testing.T) {
-	file, _ := routesFile(t, "routes:\n  - namex: a\n    service: a/b\n  - name: B\n    endpoint: b\n    timeout: 5\n")
-	_, err := config.Load(login("AMLPROXY_ROUTES_FILE="+file, "AMLPROXY_LISTEN=x", "AMLPROXY_LOG_LEVEL=", "AMLPROXY_NOSUCH=1"))
-	for _, where := range []string{
+	file, _ := routesFile(t, "routes:\n  - namex: a\n    service: a/b\n  - name: B\n    endpoint: b\n    timeout: 5\n  - name: c\n    service: c\n"+strings.Repeat("# and\n", 3)+"    x: y\n")
+	_, err := config.Load(login("AMLPROXY_ROUTES_FILE="+file, "AMLPROXY_OIDC_TENANTS=", "AMLPROXY_NOSUCH=1", "AMLPROXY_LOG_LEVEL=", "AMLPROXY_LISTEN=x"))
+	at := 0
+	for _, where := range []string{ // in this order
 		"AMLPROXY_LISTEN: ", "AMLPROXY_LOG_LEVEL: ", "AMLPROXY_NOSUCH: ",
-		file + ":2:5: ", file + ":3:14: ", file + ":4:11: ", file + ":6:14: ",
+		"AMLPROXY_OIDC_TENANTS: ", file + ":2:5: ", file + ":3:14: ", file + ":4:11: ", file + ":6:14: ", file + ":12:5: ",
 	} {
-		if !strings.Contains(fmt.Sprint(err), "\n  "+where) {
-			t.Errorf("nothing about %s in:\n%v", where, err)
+		i := strings.Index(fmt.Sprint(err)[at:], "\n  "+where)
+		if i < 0 {
+			t.Fatalf("nothing about %s in its place in:\n%v", where, err)
 		}
+		at += i + 1
+	}
+}
+
+// An anchor's mistake is one, however often it is named.
+func TestAMistakeIsSaidOnce(t *testing.T) {
+	file, where := routesFile(t, "routes:\n  - {name: a, service: a, access: &x {groups: [§'*']}}\n  - {name: b, service: b, access: *x}\n")
+	if all := problems(t, login("AMLPROXY_ROUTES_FILE="+file)); len(all) != 1 || all[0].Where != where {
+		t.Errorf("%v", all)
+	}
+}
+
+// Environments are not sorted, and neither are ten routes by their digits.
+func TestMistakesAreInTheOrderOfTheirNumbers(t *testing.T) {
+	var environ []string
+	for i := range 12 {
+		environ = append(environ, fmt.Sprintf("AMLPROXY_ROUTES_%d_NAME=A", i))
+	}
+	var got []string
+	for _, p := range problems(t, login(environ...)) {
+		if len(got) == 0 || got[len(got)-1] != p.Where {
+			got = append(got, p.Where)
+		}
+	}
+	want := strings.Split(strings.ReplaceAll(strings.Join(environ, ","), "=A", ""), ",")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -258,7 +287,7 @@ func Example() {
 	fmt.Println(err)
 	// Output:
 	// 3 mistakes in the settings:
+	//   AMLPROXY_ROUTES_0_NAME: needs exactly one of service, endpoint, serverless and url, and has 0
 	//   AMLPROXY_ROUTES_0_SERVCIE: is not a setting: the nearest is AMLPROXY_ROUTES_0_SERVICE
 	//   AMLPROXY_TIMEOUT: is not a setting: the nearest is AMLPROXY_IDLE_TIMEOUT
-	//   AMLPROXY_ROUTES_0_NAME: needs exactly one of service, endpoint, serverless and url, and has 0
 }

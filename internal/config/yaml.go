@@ -12,8 +12,12 @@ import (
 	"amlproxy/internal/secret"
 )
 
+// The parser's time grows by the square of the lines of a mapping, and some of
+// ours by that of the routes: a file of 1 MiB that takes a quarter of a minute
+// would stop a proxy that reads its routes again while it serves.
 const (
 	maxRoutesFile = 1 << 20
+	maxTokens     = 50_000 // words and signs; a long route has 100
 	// maxNodes bounds what aliases can blow a file up to.
 	maxNodes  = 200_000
 	maxMerges = 10

@@ -46,7 +46,10 @@ func (f *routesFile) parse(src []byte) ast.Node {
 	return body
 }
 
-var errDeep = errors.New("is nested deeper than routes can be")
+var (
+	errDeep = errors.New("is nested deeper than routes can be")
+	errMuch = errors.New("has more words and signs than the routes of one proxy need: 50000 is the most")
+)
 
 var errParser = errors.New("cannot be parsed as YAML")
 
@@ -59,8 +62,11 @@ func parse(src []byte) (file *ast.File, err error) {
 		}
 	}()
 	tokens := lexer.Tokenize(string(src))
-	if tooDeep(tokens) {
+	switch {
+	case tooDeep(tokens):
 		return nil, errDeep
+	case len(tokens) > maxTokens:
+		return nil, errMuch
 	}
 	return parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 }
@@ -99,8 +105,8 @@ var quoted = regexp.MustCompile("\"[^\"]*\"?|`[^`]*`?")
 
 // syntax says where the library stopped and why, without what it quotes.
 func (f *routesFile) syntax(err error) (where, what string) {
-	if errors.Is(err, errDeep) {
-		return f.name + ":1:1", errDeep.Error()
+	if errors.Is(err, errDeep) || errors.Is(err, errMuch) {
+		return f.name + ":1:1", err.Error()
 	}
 	var at yaml.Error
 	if !errors.As(err, &at) || at.GetToken() == nil {
