@@ -1,0 +1,59 @@
+package app
+
+import (
+	"net/http"
+	"os"
+
+	"amlproxy/internal/config"
+	"amlproxy/upstream"
+	"amlproxy/upstream/azureml"
+)
+
+// What follows is for the doctor: the wiring of a proxy piece by piece, so that
+// what is examined is what would run.
+
+// Transports returns how a proxy with these settings calls Azure, and how it calls
+// the models. Whoever asks for them closes their idle connections.
+func Transports(s *config.Settings) (toAzure, toModels *http.Transport, err error) {
+	pool, err := roots(s.CAFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	return outgoing(pool), scoring(pool), nil
+}
+
+// Locate says which workspace one of the settings' workspaces is, and which file
+// says so.
+func Locate(w config.Workspace) (azureml.Location, error) {
+	switch {
+	case w.WorkspaceName != "":
+		return azureml.Location{SubscriptionID: w.SubscriptionID, ResourceGroup: w.ResourceGroup, Workspace: w.WorkspaceName}, nil
+	case w.Config != "":
+		return azureml.FindConfig(w.Config)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		return azureml.Location{}, err
+	}
+	return azureml.FindConfig(here)
+}
+
+// AzureConfig says whom to ask about the workspace at a place, which may be none,
+// and as whom.
+func AzureConfig(s *config.Settings, place azureml.Location, transport http.RoundTripper, prompt func(string)) azureml.Config {
+	return azureml.Config{
+		SubscriptionID: place.SubscriptionID, ResourceGroup: place.ResourceGroup, Workspace: place.Workspace,
+		Cloud:  azureml.Cloud(s.AzureCloud),
+		ARMURL: s.AzureARMURL, ARMAudience: s.AzureARMAudience, MLScope: s.AzureMLScope,
+		Identity: azureml.Identity{
+			TenantID: s.Identity.TenantID, ClientID: s.Identity.ClientID, ClientSecret: s.Identity.ClientSecret,
+			AuthorityHost: s.Identity.AuthorityHost, DisableInstanceDiscovery: s.AzureDisableInstanceDiscovery,
+			Login: s.AzureLogin,
+		},
+		Client: &http.Client{Transport: transport},
+		Prompt: prompt,
+	}
+}
+
+// Source says who knows about the endpoint of a backend.
+func Source(b *config.Backend, ws *azureml.Workspace) upstream.Source { return source(b, ws) }
