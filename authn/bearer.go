@@ -31,8 +31,9 @@ type BearerConfig struct {
 	// Client makes every outgoing call with its Transport; nil means the default
 	// one. Its redirect policy, cookie jar and timeout are not used.
 	Client *http.Client
-	// Claims names further claims to keep in Identity.Claims.
-	Claims []string
+	// Claims, if not nil, names further claims to keep in Identity.Claims. It is
+	// asked for each token that is verified, since rules change while the proxy runs.
+	Claims func() []string
 }
 
 // Bearer is the Authenticator of access tokens in the Authorization field (RFC
@@ -44,7 +45,7 @@ type BearerConfig struct {
 type Bearer struct {
 	providers  []*provider
 	clientID   string
-	claims     []string
+	claims     func() []string
 	remembered *lru.Cache[[sha256.Size]byte, verified]
 }
 
@@ -67,7 +68,7 @@ func NewBearer(cfg BearerConfig) (*Bearer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bearer{clientID: cfg.ClientID, claims: slices.Clone(cfg.Claims), remembered: remembered}
+	b := &Bearer{clientID: cfg.ClientID, claims: orNone(cfg.Claims), remembered: remembered}
 	client := outgoing(cfg.Client)
 	for _, issuer := range cfg.Issuers {
 		if len(issuer.Audiences) == 0 {
@@ -101,6 +102,13 @@ func (b *Bearer) Authenticate(_ http.Header, r *http.Request) (*Identity, error)
 	}
 	b.remembered.Add(sum, *v)
 	return v.identity.clone(), nil
+}
+
+func orNone(claims func() []string) func() []string {
+	if claims == nil {
+		return func() []string { return nil }
+	}
+	return claims
 }
 
 func (v verified) holds(ctx context.Context) bool {
@@ -193,7 +201,7 @@ func (b *Bearer) verify(ctx context.Context, raw string) (*verified, error) {
 	if !p.admits(tid) {
 		return nil, forbidden("the tenant %q is not let in", clip(tid, 100))
 	}
-	id := p.identify(t.claims, b.claims)
+	id := p.identify(t.claims, b.claims())
 	id.Method, id.Expires = ByBearer, expires
 	return &verified{id, earlier(expires, time.Now().Add(rememberFor)), p, keys}, nil
 }

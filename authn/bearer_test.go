@@ -56,7 +56,9 @@ func newBearer(t testing.TB, p *authntest.Provider, alter ...func(*authn.BearerC
 
 func TestBearer(t *testing.T) {
 	p := startProvider(t, "https://models.example.com", nil)
-	b := newBearer(t, p, func(c *authn.BearerConfig) { c.ClientID, c.Claims = "web", []string{"plan", "level", "odd"} })
+	b := newBearer(t, p, func(c *authn.BearerConfig) {
+		c.ClientID, c.Claims = "web", func() []string { return []string{"plan", "level", "odd"} }
+	})
 
 	t.Run("of a user", func(t *testing.T) {
 		id, err := authenticate(b, must(p.AccessToken("web", "alice"))(t))
@@ -303,9 +305,9 @@ func TestTokenOfOneIssuerIsNotTakenFromAnother(t *testing.T) {
 
 func TestIdentityOfOneRequestIsNotAnothers(t *testing.T) {
 	p := startProvider(t, "https://models.example.com", nil)
-	b := newBearer(t, p, func(c *authn.BearerConfig) { c.Claims = []string{"plan"} })
+	b := newBearer(t, p, func(c *authn.BearerConfig) { c.Claims = func() []string { return []string{"plan"} } })
 	token := sign(t, p, with(accessClaims(p), "plan", []string{"free"}))
-	untouched := newBearer(t, p, func(c *authn.BearerConfig) { c.Claims = []string{"plan"} })
+	untouched := newBearer(t, p, func(c *authn.BearerConfig) { c.Claims = func() []string { return []string{"plan"} } })
 	want := must(authenticate(untouched, token))(t)
 	for range 3 {
 		id, err := authenticate(b, token)

@@ -191,7 +191,7 @@ func (l *Login) complete(ctx context.Context, m *metadata, token *oauth2.Token, 
 	if found.text("sub") != id.Subject {
 		return forbidden("the identity provider's userinfo is about somebody else")
 	}
-	more := l.provider.identify(found, l.claims)
+	more := l.provider.identify(found, l.claims())
 	if !known.has("email") { // both or neither: one source must not vouch for the other's address
 		id.Email, id.EmailVerified = more.Email, more.EmailVerified
 	}

@@ -25,7 +25,7 @@ func (l *Login) checkIDToken(ctx context.Context, token *oauth2.Token, nonce str
 	case err != nil:
 		return nil, nil, err
 	}
-	return l.provider.identify(t.claims, l.claims), t.claims, nil
+	return l.provider.identify(t.claims, l.claims()), t.claims, nil
 }
 
 // verifyIDToken is OpenID Connect Core 1.0 section 3.1.3.7, with nothing left

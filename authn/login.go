@@ -29,7 +29,7 @@ type LoginConfig struct {
 	// KeepGroups reports whether some rule names a group; the rest is left out
 	// of the session. nil keeps all.
 	KeepGroups func(group string) bool
-	Claims     []string // as in BearerConfig
+	Claims     func() []string // as in BearerConfig
 	// FormPost asks the provider to answer by a POST (OAuth 2.0 Form Post
 	// Response Mode); https only, since its state cookie must be SameSite=None.
 	FormPost bool
@@ -49,7 +49,7 @@ type Login struct {
 	sessions      *Sessions
 	flows         flows
 	keepGroups    func(string) bool
-	claims        []string
+	claims        func() []string
 	formPost      bool
 }
 
@@ -74,7 +74,7 @@ func NewLogin(cfg LoginConfig) (*Login, error) {
 		sessions:      cfg.Sessions,
 		flows:         flows{cookies: cfg.Sessions.cookies, sealer: sealer, site: http.SameSiteLaxMode},
 		keepGroups:    cfg.KeepGroups,
-		claims:        slices.Clone(cfg.Claims),
+		claims:        orNone(cfg.Claims),
 		formPost:      cfg.FormPost,
 	}
 	if cfg.FormPost {

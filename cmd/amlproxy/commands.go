@@ -43,6 +43,7 @@ func command(environ []string) *cobra.Command {
 			},
 		},
 		demoCommand(),
+		doctorCommand(environ),
 		tokenCommand(environ),
 		keysCommand(environ),
 	)
@@ -61,7 +62,8 @@ func serve(cmd *cobra.Command, environ []string) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	proxy, err := app.New(settings, app.Options{Log: cmd.ErrOrStderr()})
+	load := func() (*config.Settings, error) { return config.Load(environ) }
+	proxy, err := app.New(settings, app.Options{Log: cmd.ErrOrStderr(), Load: load})
 	if err != nil {
 		return &usageError{err}
 	}

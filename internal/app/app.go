@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -18,7 +19,6 @@ import (
 	"amlproxy/internal/telemetry"
 	"amlproxy/proxy"
 	"amlproxy/upstream"
-	"amlproxy/upstream/azureml"
 )
 
 // Options are what a program may want besides its settings. The zero value is
@@ -30,6 +30,9 @@ type Options struct {
 	Listener, AdminListener net.Listener
 	// Observe, if not nil, is given every Record, as the access log is.
 	Observe func(proxy.Record)
+	// Load, if not nil, reads the settings again: the routes file is then taken over
+	// when it changes.
+	Load func() (*config.Settings, error)
 }
 
 // An App is a proxy with everything behind it, built and not yet running.
@@ -39,11 +42,14 @@ type App struct {
 	log      *zap.Logger
 	metrics  *telemetry.Metrics
 
-	handler   http.Handler
-	readiness *readiness
-	workspace *azureml.Workspace // may be nil
-	outgoing  []*http.Transport
-	tls       *tls.Config // nil: plain http
+	toProvider, toAzure, toModels *http.Transport
+
+	proxy       *proxy.Proxy
+	readiness   *readiness
+	fleet       atomic.Pointer[fleet] // of the routes in force
+	named       atomic.Pointer[named] // by them
+	routesStamp string                // of the routes file that was last looked at
+	tls         *tls.Config           // nil: plain http
 }
 
 // New builds everything that the settings describe. It asks nobody: neither the
@@ -64,41 +70,41 @@ func New(s *config.Settings, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	toProvider, toAzure, toModels := outgoing(pool), outgoing(pool), scoring(pool)
-	a := &App{settings: s, options: o, log: log, metrics: metrics, outgoing: []*http.Transport{toProvider, toAzure, toModels}}
-
-	who, err := newCallers(s, &http.Client{Transport: toProvider})
+	a := &App{
+		settings: s, options: o, log: log, metrics: metrics,
+		toProvider: outgoing(pool), toAzure: outgoing(pool), toModels: scoring(pool),
+	}
+	a.readiness = &readiness{fleet: &a.fleet}
+	if s.RoutesFile != "" {
+		a.routesStamp, _ = stampOf(s.RoutesFile) // a file that is gone again is seen when it is back
+	}
+	names := namedIn(s.Routes)
+	a.named.Store(&names)
+	who, err := newCallers(s, &http.Client{Transport: a.toProvider}, &a.named)
 	if err != nil {
 		return nil, err
 	}
-	a.workspace, err = newWorkspace(s, &http.Client{Transport: toAzure}, log)
+	f, err := a.newFleet(s, nil)
 	if err != nil {
 		return nil, err
 	}
-	a.readiness = &readiness{models: newModels(s, a.workspace, toModels, a.events)}
-	for i := range a.readiness.models {
-		m := &a.readiness.models[i]
-		a.metrics.Watch(m.route.Name, 0, m.backend.Status)
-	}
-	a.handler, err = a.newProxy(who)
-	if err != nil {
+	a.fleet.Store(f)
+	if a.proxy, err = a.newProxy(who, f); err != nil {
 		return nil, err
 	}
 	return a, a.loadCertificate()
 }
 
-func (a *App) newProxy(who callers) (http.Handler, error) {
+func (a *App) newProxy(who callers, f *fleet) (*proxy.Proxy, error) {
 	cfg := proxy.Config{
 		Authenticator: who.authenticator, Issuers: who.issuers,
 		PublicURL: a.settings.PublicURL.URL, TrustedProxies: a.settings.TrustedProxies,
 		Ready:  a.readiness.public,
 		Record: a.records(),
+		Routes: f.routes(),
 	}
 	if who.login != nil { // a nil *Login in the interface would not be nil
 		cfg.Login = who.login
-	}
-	for i := range a.readiness.models {
-		cfg.Routes = append(cfg.Routes, a.readiness.models[i].route)
 	}
 	return proxy.New(cfg)
 }
@@ -149,17 +155,16 @@ func (a *App) Run(ctx context.Context) error {
 	for _, warning := range a.settings.Warnings {
 		a.log.Warn(warning)
 	}
-	for i := range a.readiness.models {
-		a.readiness.models[i].backend.Warm()
-	}
+	a.begin(a.fleet.Load())
 	a.readiness.serving.Store(true)
 	a.log.Info("serving", zap.Stringer("address", callers.Addr()), zap.Stringer("admin", operators.Addr()),
-		zap.Int("routes", len(a.readiness.models)))
+		zap.Int("routes", len(a.settings.Routes)))
 
-	public, operator := a.server(a.handler), a.server(admin(a.readiness, a.metrics.Handler()))
+	public, operator := a.server(a.proxy), a.server(admin(a.readiness, a.metrics.Handler()))
 	group, failed := errgroup.WithContext(ctx)
 	group.Go(func() error { return serve(public, callers) })
 	group.Go(func() error { return serve(operator, operators) })
+	group.Go(func() error { return a.watchRoutes(failed) })
 	group.Go(func() error {
 		<-failed.Done()
 		a.readiness.serving.Store(false) // first, so that whoever balances load looks elsewhere
@@ -239,13 +244,8 @@ func (a *App) drain(public, operator *http.Server) error {
 }
 
 func (a *App) close() {
-	for i := range a.readiness.models {
-		_ = a.readiness.models[i].backend.Close()
-	}
-	if a.workspace != nil {
-		_ = a.workspace.Close()
-	}
-	for _, t := range a.outgoing {
+	a.fleet.Load().closeBut(nil)
+	for _, t := range []*http.Transport{a.toProvider, a.toAzure, a.toModels} {
 		t.CloseIdleConnections()
 	}
 	_ = a.log.Sync()

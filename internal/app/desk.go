@@ -10,6 +10,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"go.uber.org/zap"
+
 	"amlproxy/internal/config"
 	"amlproxy/internal/secret"
 	"amlproxy/internal/telemetry"
@@ -17,17 +19,20 @@ import (
 	"amlproxy/upstream/azureml"
 )
 
-// ErrNoSuchRoute: the settings have no such route, or the route no such backend.
+// ErrNoSuchRoute says that the settings have no such route, or the route no such
+// backend.
 var ErrNoSuchRoute = errors.New("no such route")
 
 // A Desk is where an operator's commands ask about the credentials of routes. It
 // asks the workspace itself, as a proxy with the same settings would, and starts
 // no proxy; running ones are not spoken to.
 type Desk struct {
-	settings  *config.Settings
-	workspace *azureml.Workspace // may be nil
-	outgoing  []*http.Transport
-	toModels  http.RoundTripper
+	settings   *config.Settings
+	log        *zap.Logger
+	workspaces []*azureml.Workspace // that were asked
+	outgoing   []*http.Transport
+	toAzure    http.RoundTripper
+	toModels   http.RoundTripper
 }
 
 // NewDesk builds a Desk. It asks nobody yet. What the operator has to do, in order
@@ -42,15 +47,13 @@ func NewDesk(s *config.Settings, log io.Writer) (*Desk, error) {
 		return nil, err
 	}
 	toAzure, toModels := outgoing(pool), scoring(pool)
-	d := &Desk{settings: s, toModels: toModels, outgoing: []*http.Transport{toAzure, toModels}}
-	d.workspace, err = newWorkspace(s, &http.Client{Transport: toAzure}, logger)
-	return d, err
+	return &Desk{settings: s, log: logger, toAzure: toAzure, toModels: toModels, outgoing: []*http.Transport{toAzure, toModels}}, nil
 }
 
 // Close ends what the Desk started.
 func (d *Desk) Close() {
-	if d.workspace != nil {
-		_ = d.workspace.Close()
+	for _, w := range d.workspaces {
+		_ = w.Close()
 	}
 	for _, t := range d.outgoing {
 		t.CloseIdleConnections()
@@ -113,13 +116,28 @@ func (d *Desk) find(route string, backend int) (deskBackend, error) {
 			return deskBackend{}, fmt.Errorf("%w: route %s has %d backends, counted from 1, and no %d", ErrNoSuchRoute, route, len(r.Backends), backend)
 		}
 		b := &r.Backends[backend-1]
-		return deskBackend{route: route, name: backendName(b), source: source(b, d.workspace)}, nil
+		w, err := d.workspaceOf(b)
+		if err != nil {
+			return deskBackend{}, err
+		}
+		return deskBackend{route: route, name: backendName(b), source: source(b, w)}, nil
 	}
 	return deskBackend{}, fmt.Errorf("%w: %q; there are: %s", ErrNoSuchRoute, route, strings.Join(names, ", "))
 }
 
+func (d *Desk) workspaceOf(b *config.Backend) (*azureml.Workspace, error) {
+	if !asksAzure(b) {
+		return nil, nil //nolint:nilnil // nothing to ask is not an error
+	}
+	w, err := newWorkspace(d.settings, b.Workspace, d.toAzure, d.log)
+	if err == nil {
+		d.workspaces = append(d.workspaces, w)
+	}
+	return w, err
+}
+
 func backendName(b *config.Backend) string {
-	name := ""
+	var name string
 	switch {
 	case b.Service != "":
 		name = "service " + b.Service

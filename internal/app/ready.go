@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 
 	"amlproxy/proxy"
-	"amlproxy/upstream"
 )
 
 // readiness says what this replica can do. One route without a credential takes
@@ -12,7 +11,7 @@ import (
 // that credential either.
 type readiness struct {
 	serving atomic.Bool // listeners stand and no stop was asked for
-	models  []model
+	fleet   *atomic.Pointer[fleet]
 }
 
 // public is what anybody may read: causes stay in the log and on the admin side.
@@ -28,23 +27,37 @@ func (r *readiness) report(explain func(error) string) proxy.Readiness {
 	if !answer.Ready {
 		answer.Reason = "starting or draining"
 	}
-	for i := range r.models {
-		m := &r.models[i]
-		answer.Routes = append(answer.Routes, reading(m.route.Name, m.backend.Status(), explain))
+	models := r.fleet.Load().models
+	for i := range models {
+		answer.Routes = append(answer.Routes, models[i].reading(explain))
 	}
 	return answer
 }
 
-func reading(name string, s upstream.Status, explain func(error) string) proxy.RouteReading {
-	reading := proxy.RouteReading{Name: name, State: "ready"}
-	switch {
-	case !s.Usable:
-		reading.State, reading.Reason = "missing", "its credential is being fetched"
-	case s.Err != nil:
+// reading is "ready" when every backend could be called now and answered when it
+// was last asked about, "missing" when none could be called, and else "degraded".
+func (m *model) reading(explain func(error) string) proxy.RouteReading {
+	reading := proxy.RouteReading{Name: m.route.Name, State: "ready"}
+	usable := 0
+	for _, b := range m.backends {
+		s := b.cache.Status()
+		if s.Usable {
+			usable++
+		}
+		if s.Usable && s.Err == nil {
+			continue
+		}
 		reading.State = "degraded"
+		switch {
+		case reading.Reason != "": // the first to be tried explains
+		case s.Err != nil:
+			reading.Reason = explain(s.Err)
+		default:
+			reading.Reason = "its credential is being fetched"
+		}
 	}
-	if s.Err != nil {
-		reading.Reason = explain(s.Err)
+	if usable == 0 {
+		reading.State = "missing"
 	}
 	return reading
 }

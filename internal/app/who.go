@@ -3,6 +3,7 @@ package app
 import (
 	"net/http"
 	"slices"
+	"sync/atomic"
 
 	"amlproxy/authn"
 	"amlproxy/internal/config"
@@ -15,12 +16,13 @@ type callers struct {
 	issuers       []string
 }
 
-// newCallers wires package authn from the settings. With neither a login nor
+// newCallers wires package authn from the settings. names is what the rules in
+// force name: it changes with them. With neither a login nor
 // issuers of bearer tokens, only public routes exist and nobody is asked.
-func newCallers(s *config.Settings, client *http.Client) (callers, error) {
+func newCallers(s *config.Settings, client *http.Client, names *atomic.Pointer[named]) (callers, error) {
 	var c callers
-	names := namedIn(s.Routes)
-	bearer := authn.BearerConfig{ClientID: s.OIDCClientID, Client: client, Claims: names.claims}
+	claims := func() []string { return names.Load().claims }
+	bearer := authn.BearerConfig{ClientID: s.OIDCClientID, Client: client, Claims: claims}
 	var all []authn.Authenticator
 	if s.Login() {
 		issuer := authn.Issuer{
@@ -38,7 +40,7 @@ func newCallers(s *config.Settings, client *http.Client) (callers, error) {
 		c.login, err = authn.NewLogin(authn.LoginConfig{
 			Issuer: issuer, ClientID: s.OIDCClientID, ClientSecret: s.OIDCClientSecret, Scopes: s.OIDCScopes,
 			PublicURL: s.PublicURL.URL, ReturnOrigins: s.ReturnOrigins, Sessions: sessions, Client: client,
-			KeepGroups: names.group, Claims: names.claims,
+			KeepGroups: func(group string) bool { return names.Load().groups[group] }, Claims: claims,
 		})
 		if err != nil {
 			return callers{}, err
@@ -69,8 +71,6 @@ type named struct {
 	groups map[string]bool
 	claims []string
 }
-
-func (n named) group(group string) bool { return n.groups[group] }
 
 func namedIn(routes []config.Route) named {
 	n := named{groups: map[string]bool{}}

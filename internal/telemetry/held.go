@@ -60,6 +60,15 @@ func (m *Metrics) Watch(route string, n int, status func() upstream.Status) {
 	c.watched[backend{route, n}] = status
 }
 
+// Unwatch reports the n-th backend of a route no more. What was counted for the
+// route stays, as Prometheus expects of a counter.
+func (m *Metrics) Unwatch(route string, n int) {
+	c := m.credentials
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.watched, backend{route, n})
+}
+
 // Describe implements [prometheus.Collector].
 func (c *credentials) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{c.usable, c.age, c.expires, c.info, c.waits} {

@@ -1,0 +1,194 @@
+package app
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"amlproxy/internal/config"
+	"amlproxy/proxy"
+	"amlproxy/upstream"
+	"amlproxy/upstream/azureml"
+)
+
+// A fleet is what one version of the routes needs: the workspaces that their
+// backends are in, and a cache for each backend. It is immutable.
+type fleet struct {
+	workspaces []workspace
+	models     []model
+}
+
+// A workspace is one of the settings' workspaces that some backend is in.
+type workspace struct {
+	of     config.Workspace
+	client *azureml.Workspace
+}
+
+// A model is one route with the backends behind it, in their order.
+type model struct {
+	route    proxy.Route
+	backends []backend
+}
+
+type backend struct {
+	of    config.Backend
+	place config.Workspace // that it is in; zero with an address of its own
+	cache *upstream.Cache
+}
+
+// newFleet builds what s needs. What before, which may be nil, has already is
+// taken over: a route that did not change keeps its credential when others do.
+func (a *App) newFleet(s *config.Settings, before *fleet) (*fleet, error) {
+	if before == nil {
+		before = &fleet{}
+	}
+	f := &fleet{}
+	var errs []error
+	for _, name := range neededWorkspaces(s) {
+		w, err := a.workspaceOf(s, name, before)
+		f.workspaces, errs = append(f.workspaces, w), append(errs, err)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	for i := range s.Routes {
+		f.models = append(f.models, a.newModel(s, &s.Routes[i], f, before))
+	}
+	return f, nil
+}
+
+// neededWorkspaces returns the names of the workspaces that backends ask Azure
+// in, sorted. An address with an Entra token asks for that token in the
+// environment's.
+func neededWorkspaces(s *config.Settings) []string {
+	var names []string
+	for i := range s.Routes {
+		for _, b := range s.Routes[i].Backends {
+			if asksAzure(&b) {
+				names = append(names, b.Workspace)
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+func asksAzure(b *config.Backend) bool { return b.URL == nil || b.Auth == config.AuthEntra }
+
+func (a *App) workspaceOf(s *config.Settings, name string, before *fleet) (workspace, error) {
+	of := s.Workspaces[name]
+	if at := slices.IndexFunc(before.workspaces, func(w workspace) bool { return w.of == of }); at >= 0 {
+		return before.workspaces[at], nil
+	}
+	client, err := newWorkspace(s, name, a.toAzure, a.log)
+	return workspace{of, client}, err
+}
+
+func (a *App) newModel(s *config.Settings, r *config.Route, f, before *fleet) model {
+	m := model{}
+	transport := &upstream.Transport{Base: a.toModels, ReplayLimit: int64(s.ReplayLimit)}
+	for n, of := range r.Backends {
+		b := backend{of: of}
+		var client *azureml.Workspace
+		if asksAzure(&of) {
+			b.place = s.Workspaces[of.Workspace]
+			at := slices.IndexFunc(f.workspaces, func(w workspace) bool { return w.of == b.place })
+			client = f.workspaces[at].client
+		}
+		if b.cache = before.cacheOf(r.Name, b); b.cache == nil {
+			b.cache = upstream.Cached(source(&of, client), a.events(r.Name, n))
+		}
+		m.backends = append(m.backends, b)
+		transport.Backends = append(transport.Backends, b.cache)
+	}
+	m.route = proxyRoute(r, transport)
+	return m
+}
+
+// cacheOf returns the cache of a backend that is already there.
+func (f *fleet) cacheOf(route string, wanted backend) *upstream.Cache {
+	for _, m := range f.models {
+		for _, b := range m.backends {
+			if m.route.Name == route && b.place == wanted.place && sameBackend(&b.of, &wanted.of) {
+				return b.cache
+			}
+		}
+	}
+	return nil
+}
+
+func sameBackend(a, b *config.Backend) bool {
+	address := func(b *config.Backend) string {
+		if b.URL == nil {
+			return ""
+		}
+		return b.URL.String()
+	}
+	return a.Workspace == b.Workspace && a.Service == b.Service && a.Endpoint == b.Endpoint && a.Deployment == b.Deployment &&
+		a.Serverless == b.Serverless && address(a) == address(b) && a.Auth == b.Auth &&
+		a.Key.Equal(b.Key) && a.SecondaryKey.Equal(b.SecondaryKey)
+}
+
+func (f *fleet) routes() []proxy.Route {
+	routes := make([]proxy.Route, len(f.models))
+	for i := range f.models {
+		routes[i] = f.models[i].route
+	}
+	return routes
+}
+
+// each calls do for every backend, with its route and its number from 0.
+func (f *fleet) each(do func(route string, n int, b *backend)) {
+	for i := range f.models {
+		for n := range f.models[i].backends {
+			do(f.models[i].route.Name, n, &f.models[i].backends[n])
+		}
+	}
+}
+
+// closeBut closes what kept, which may be nil, does not use.
+func (f *fleet) closeBut(kept *fleet) {
+	used := map[any]bool{}
+	if kept != nil {
+		kept.each(func(_ string, _ int, b *backend) { used[b.cache] = true })
+		for _, w := range kept.workspaces {
+			used[w.client] = true
+		}
+	}
+	f.each(func(_ string, _ int, b *backend) {
+		if !used[b.cache] {
+			_ = b.cache.Close()
+		}
+	})
+	for _, w := range f.workspaces {
+		if !used[w.client] {
+			_ = w.client.Close()
+		}
+	}
+}
+
+// newWorkspace wires package azureml for one of the settings' workspaces. The
+// environment's may be none, when only Entra tokens are asked for.
+func newWorkspace(s *config.Settings, name string, transport http.RoundTripper, log *zap.Logger) (*azureml.Workspace, error) {
+	place, err := placeOf(s, name)
+	if err != nil {
+		return nil, err
+	}
+	prompt := func(message string) { log.Warn("the operator has to sign in to Azure", zap.String("do", message)) }
+	cfg := AzureConfig(s, place, transport, prompt)
+	cfg.Notice = func(message string) { log.Warn(message, zap.String("workspace", place.Workspace)) }
+	return azureml.New(cfg)
+}
+
+func placeOf(s *config.Settings, name string) (azureml.Location, error) {
+	w, ok := s.Workspaces[name]
+	inIt := func(r config.Route) bool {
+		return slices.ContainsFunc(r.Backends, func(b config.Backend) bool { return b.URL == nil && b.Workspace == name })
+	}
+	if !ok && !slices.ContainsFunc(s.Routes, inIt) {
+		return azureml.Location{}, nil
+	}
+	return Locate(w)
+}
