@@ -1,12 +1,6 @@
 package config
 
-import (
-	"encoding/json"
-	"net/url"
-	"strings"
-
-	"amlproxy/internal/secret"
-)
+import "strings"
 
 // azure judges which workspace it is and who the proxy is there.
 func (c *checker) azure() {
@@ -27,83 +21,50 @@ func (c *checker) azure() {
 		}
 	}
 	c.principal()
+	c.cloud()
 	c.workspace()
 }
 
-// principal judges who the proxy is: said once, and said completely.
-func (c *checker) principal() {
-	names := []string{"AML_TENANT_ID", "AML_PRINCIPAL_ID", "AML_PRINCIPAL_PASS"}
-	given := 0
-	for _, n := range names {
-		if c.seen[n] {
-			given++
+// cloudOf names the cloud that a host of Azure's belongs to; "" for a host that is
+// none of Azure's.
+func cloudOf(host string) string {
+	for cloud, hosts := range map[string][]string{
+		"public":       {"management.azure.com", "login.microsoftonline.com", "login.windows.net"},
+		"usgovernment": {"management.usgovcloudapi.net", "login.microsoftonline.us"},
+		"china":        {"management.chinacloudapi.cn", "login.chinacloudapi.cn", "login.partner.microsoftonline.cn"},
+	} {
+		for _, h := range hosts {
+			if host = strings.ToLower(host); host == h || strings.HasSuffix(host, "."+h) {
+				return cloud
+			}
 		}
 	}
-	for _, n := range names {
-		if given > 0 && !c.seen[n] {
-			c.add(n, "is missing: set all of "+strings.Join(names, ", ")+" or none")
+	return ""
+}
+
+// cloud wants the settings that choose one to agree. A token for Azure's own
+// resource manager must not reach another host, which could use it there: so a
+// private one needs an audience of its own.
+func (c *checker) cloud() {
+	host := func(value string) string {
+		u, err := parseURL(value)
+		if err != nil {
+			return "" // reported already
 		}
+		return u.Hostname()
 	}
+	arm := cloudOf(host(c.s.AzureARMURL))
 	switch {
-	case c.has("SDK_AUTH_FILE") && given > 0:
-		c.mistake("SDK_AUTH_FILE", "is set together with AML_PRINCIPAL_…: say in one place who the proxy is")
-	case c.has("AZURE_LOGIN") && (given > 0 || c.has("SDK_AUTH_FILE")):
-		c.mistake("AZURE_LOGIN", "is set together with a service principal: say in one place who the proxy is")
-	default:
-		if file, ok := c.value("SDK_AUTH_FILE"); ok {
-			c.sdkAuth(file)
+	case c.has("AZURE_ARM_AUDIENCE") && !c.has("AZURE_ARM_URL"):
+		c.mistake("AZURE_ARM_AUDIENCE", "is set without "+Prefix+"AZURE_ARM_URL: set both, or choose with "+Prefix+"AZURE_CLOUD")
+	case c.has("AZURE_ARM_URL") && arm == "" && !c.has("AZURE_ARM_AUDIENCE"):
+		c.mistake("AZURE_ARM_AUDIENCE", "is missing: "+Prefix+"AZURE_ARM_URL is not Azure's own, and must not be sent tokens for that")
+	case arm != "" && arm != c.s.AzureCloud:
+		c.mistake("AZURE_ARM_URL", "is of the cloud "+arm+", which "+Prefix+"AZURE_CLOUD does not say")
+	}
+	if v := c.values["AZURE_AUTHORITY_HOST"]; !c.has("AZURE_ARM_URL") {
+		if cloud := cloudOf(host(v)); cloud != "" && cloud != c.s.AzureCloud {
+			c.add("AZURE_AUTHORITY_HOST", "is of the cloud "+cloud+", which "+Prefix+"AZURE_CLOUD does not say")
 		}
-	}
-}
-
-// sdkAuth reads what az ad sp create-for-rbac printed, with --sdk-auth or, as
-// newer versions do, without.
-func (c *checker) sdkAuth(file string) {
-	b, err := readFile(file, maxSecretFile)
-	if err != nil {
-		c.note("SDK_AUTH_FILE", err)
-		return
-	}
-	// Our own words instead of the decoder's: those can quote a value.
-	var fields map[string]any
-	if json.Unmarshal(b, &fields) != nil {
-		c.mistake("SDK_AUTH_FILE", "names a file that is not a JSON object")
-		return
-	}
-	text := func(names ...string) string {
-		for _, n := range names {
-			if s, ok := fields[n].(string); ok && strings.TrimSpace(s) != "" && noControl(s) == nil {
-				return s
-			}
-		}
-		c.mistake("SDK_AUTH_FILE", "names a file without "+strings.Join(names, " or ")+" (a text)")
-		return ""
-	}
-	c.s.Identity.TenantID = text("tenantId", "tenant")
-	c.s.Identity.ClientID = text("clientId", "appId")
-	c.s.Identity.ClientSecret = secret.New(text("clientSecret", "password"))
-	c.sdkAuthExtras(fields)
-}
-
-// sdkAuthExtras takes what the older form says besides, where no setting does.
-func (c *checker) sdkAuthExtras(fields map[string]any) {
-	if s, ok := fields["subscriptionId"].(string); ok && !c.has("SUBSCRIPTION_ID") && c.has("RESOURCE_GROUP") && c.has("WORKSPACE_NAME") {
-		c.s.SubscriptionID = s
-	}
-	if s, ok := fields["resourceManagerEndpointUrl"].(string); ok && !c.has("AZURE_CLOUD") {
-		if u, err := url.Parse(s); err == nil {
-			switch u.Hostname() {
-			case "management.usgovcloudapi.net":
-				c.s.AzureCloud = "usgovernment"
-			case "management.chinacloudapi.cn":
-				c.s.AzureCloud = "china"
-			}
-		}
-	}
-	if s, ok := fields["activeDirectoryEndpointUrl"].(string); ok && !c.seen["AZURE_AUTHORITY_HOST"] {
-		if u, err := parseURL(s); err != nil || u.Scheme != "https" {
-			c.mistake("SDK_AUTH_FILE", "names a file whose activeDirectoryEndpointUrl is not an https URL")
-		}
-		c.s.Identity.AuthorityHost = s
 	}
 }

@@ -14,8 +14,10 @@ const canary = "c4n4ry-h0rse"
 
 // secretSettings are all of them, as a test finds them in the table, with what
 // must stand beside each.
-func secretSettings() map[string][]string {
+func secretSettings(t *testing.T) map[string][]string {
 	route := []string{"AMLPROXY_ROUTES_0_NAME=m", "AMLPROXY_ROUTES_0_URL=https://h.example", "AMLPROXY_ROUTES_0_AUTH=key"}
+	pfx := filepath.Join(t.TempDir(), "principal.pfx")
+	write(t, pfx, "\x30\x82")
 	out := map[string][]string{}
 	for _, row := range config.Table() {
 		if !row.Secret {
@@ -27,6 +29,8 @@ func secretSettings() map[string][]string {
 			out[name] = login(append(route, "AMLPROXY_ROUTES_0_KEY=first")...)
 		case strings.HasPrefix(name, "AMLPROXY_ROUTES"):
 			out[name] = login(route...)
+		case name == "AML_PRINCIPAL_CERT_PASSWORD":
+			out[name] = append(base, "AML_TENANT_ID=t", "AML_PRINCIPAL_ID=c", "AML_PRINCIPAL_CERT_FILE="+pfx)
 		case strings.HasPrefix(name, "AML_"):
 			out[name] = append(base, "AML_TENANT_ID=t", "AML_PRINCIPAL_ID=c")
 		default:
@@ -37,10 +41,10 @@ func secretSettings() map[string][]string {
 }
 
 func TestSecretsCanBeFiles(t *testing.T) {
-	if len(secretSettings()) != 5 {
+	if len(secretSettings(t)) != 6 {
 		t.Error("another secret: see that this test knows how to set it")
 	}
-	for name, base := range secretSettings() {
+	for name, base := range secretSettings(t) {
 		value := canary
 		if name == "AMLPROXY_COOKIE_SECRET" {
 			value = cookieSecret
@@ -71,7 +75,7 @@ func TestSecretsCanBeFiles(t *testing.T) {
 
 // show prints every secret of the settings: the opposite of what they do themselves.
 func show(s *config.Settings) string {
-	out := []string{s.OIDCClientSecret.Reveal(), s.Identity.ClientSecret.Reveal()}
+	out := []string{s.OIDCClientSecret.Reveal(), s.Identity.ClientSecret.Reveal(), s.Identity.CertPassword.Reveal()}
 	for _, c := range s.CookieSecrets {
 		out = append(out, c.Reveal())
 	}
@@ -89,7 +93,7 @@ func TestNoMistakeShowsASecret(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "secret")
 	var environs [][]string
-	for name, base := range secretSettings() {
+	for name, base := range secretSettings(t) {
 		for _, value := range []string{canary + "\n" + canary, canary + "\x00", " " + canary, canary, canary + "," + canary, canary + strings.Repeat("A", 43-len(canary)), canary + "="} {
 			environs = append(environs, set(base, name+"="+value, "AMLPROXY_LISTEN=x"), append(set(base, name+"="+value), name+"="+canary),
 				set(base, name, name+"_FILE="+value), set(base, name+"="+value, name+"_FILE="+value), set(base, name+"X="+value))
@@ -114,13 +118,16 @@ func TestNoMistakeShowsASecret(t *testing.T) {
 		f, _ := routesFile(t, "routes:\n  - name: m\n    url: https://h.example\n    auth: key\n    "+strings.ReplaceAll(text, "CANARY", canary)+"\n")
 		environs = append(environs, login("AMLPROXY_ROUTES_FILE="+f, "AMLPROXY_LISTEN=x", fmt.Sprintf("N=%d", i)))
 	}
-	for i, text := range []string{canary, `"CANARY"`, `{"clientSecret": CANARY}`, `{"clientSecret": ["CANARY"]}`, `{"clientSecret": "CANARY"}`, `{"clientSecret":"CANARY\n","clientId":"c","tenantId":"t"}`, `{"CANARY`} {
+	for i, text := range []string{
+		canary, `"CANARY"`, `{"clientSecret": CANARY}`, `{"clientSecret": ["CANARY"]}`, `{"clientSecret": "CANARY"}`, `{"clientSecret":"CANARY\n","clientId":"c","tenantId":"t"}`, `{"CANARY`,
+		`{"clientId":"c","tenantId":"t","clientCertificate":"CANARY","clientSecret":"CANARY"}`, `{"clientId":"c","tenantId":"t","clientSecret":"s","resourceManagerEndpointUrl":"https://u:CANARY@h.example/"}`,
+	} {
 		f := filepath.Join(dir, fmt.Sprint("sdk", i))
 		write(t, f, strings.ReplaceAll(text, "CANARY", canary))
-		environs = append(environs, oneRoute("AMLPROXY_SDK_AUTH_FILE="+f), oneRoute("AMLPROXY_WORKSPACE_CONFIG="+f, "AMLPROXY_LISTEN=x"), oneRoute("AMLPROXY_CA_FILE="+f), oneRoute("AMLPROXY_TLS_CERT_FILE="+f, "AMLPROXY_TLS_KEY_FILE="+f))
+		environs = append(environs, oneRoute("AMLPROXY_SDK_AUTH_FILE="+f), oneRoute("AMLPROXY_WORKSPACE_CONFIG="+f, "AMLPROXY_LISTEN=x"), oneRoute("AMLPROXY_CA_FILE="+f), oneRoute("AML_PRINCIPAL_CERT_FILE="+f), oneRoute("AMLPROXY_TLS_CERT_FILE="+f, "AMLPROXY_TLS_KEY_FILE="+f))
 	}
 	write(t, file, canary+"\n"+canary)
-	for name, base := range secretSettings() {
+	for name, base := range secretSettings(t) {
 		environs = append(environs, set(base, name, name+"_FILE="+file))
 	}
 	failed := 0

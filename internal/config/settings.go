@@ -54,19 +54,19 @@ type Settings struct {
 	WorkspaceName   string `env:"WORKSPACE_NAME" doc:"See SUBSCRIPTION_ID."`
 
 	AzureCloud                    string `env:"AZURE_CLOUD" envDefault:"public" oneof:"public,usgovernment,china" doc:"The Azure cloud."`
-	AzureARMURL                   string `env:"AZURE_ARM_URL" doc:"Azure Resource Manager, for a private cloud; by AZURE_CLOUD when absent."`
-	AzureARMAudience              string `env:"AZURE_ARM_AUDIENCE" doc:"The audience of its tokens; by AZURE_CLOUD when absent."`
+	AzureARMURL                   string `env:"AZURE_ARM_URL" doc:"Azure Resource Manager, for a private cloud, which needs AZURE_ARM_AUDIENCE too; by AZURE_CLOUD when absent."`
+	AzureARMAudience              string `env:"AZURE_ARM_AUDIENCE" doc:"The audience of its tokens; needs AZURE_ARM_URL."`
 	AzureMLScope                  string `env:"AZURE_ML_SCOPE" doc:"The scope of Entra tokens for scoring; by AZURE_CLOUD when absent."`
 	AzureDisableInstanceDiscovery bool   `env:"AZURE_DISABLE_INSTANCE_DISCOVERY" envDefault:"false" doc:"For an authority that Entra does not know."`
 	AzureLogin                    string `env:"AZURE_LOGIN" oneof:"browser,device-code" doc:"The operator signs in, instead of a service principal."`
-	SDKAuthFile                   string `env:"SDK_AUTH_FILE" doc:"The JSON that az ad sp create-for-rbac --sdk-auth printed."`
+	SDKAuthFile                   string `env:"SDK_AUTH_FILE" doc:"The JSON that az ad sp create-for-rbac printed, with --sdk-auth or without, instead of AML_…; its cloud counts where no setting says otherwise."`
 
 	ReplayLimit Size   `env:"REPLAY_LIMIT" envDefault:"1MiB" group:"Routes" doc:"The largest body kept for the retry after a rotation."`
 	RoutesFile  string `env:"ROUTES_FILE" doc:"The routes, as YAML."`
 
-	// Identity is who the proxy is towards Azure. It comes from AML_TENANT_ID,
-	// AML_PRINCIPAL_ID and AML_PRINCIPAL_PASS, or from SDKAuthFile; the names are
-	// empty when neither is set, and azidentity's default chain is to be used.
+	// Identity is who the proxy is towards Azure. It comes from AML_… or from
+	// SDKAuthFile; the names are empty when neither is set, and azidentity's default
+	// chain is to be used.
 	Identity Identity `env:"-"`
 	// BearerIssuers are further issuers of bearer tokens; OIDCIssuer is not among them.
 	BearerIssuers []BearerIssuer `env:"-"`
@@ -82,11 +82,15 @@ type Settings struct {
 // Login reports whether people can sign in: whether an issuer is set for it.
 func (s *Settings) Login() bool { return s.OIDCIssuer != "" }
 
-// Identity is a service principal. Either the first three are set or none.
+// Identity is a service principal. TenantID and ClientID are set, with exactly one
+// of ClientSecret and CertFile, or neither is; TenantID alone says, with
+// [Settings].AzureLogin, in which tenant the operator signs in.
 type Identity struct {
-	TenantID      string       `env:"AML_TENANT_ID" doc:"Tenant of the service principal that the proxy is."`
+	TenantID      string       `env:"AML_TENANT_ID" doc:"Tenant of the service principal that the proxy is; with AMLPROXY_AZURE_LOGIN, the one that the operator signs in to."`
 	ClientID      string       `env:"AML_PRINCIPAL_ID" doc:"Its client ID."`
 	ClientSecret  secret.Value `env:"AML_PRINCIPAL_PASS" doc:"Its secret."`
+	CertFile      string       `env:"AML_PRINCIPAL_CERT_FILE" doc:"Its certificate with the private key (RSA), as PEM or PFX, instead of the secret; read again when it changes."`
+	CertPassword  secret.Value `env:"AML_PRINCIPAL_CERT_PASSWORD" doc:"The password of that file, if it is a PFX."`
 	AuthorityHost string       `env:"AZURE_AUTHORITY_HOST" doc:"The Entra authority, https; by AMLPROXY_AZURE_CLOUD when absent."`
 }
 

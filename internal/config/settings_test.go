@@ -41,18 +41,19 @@ func malformed() map[string][]string {
 		"SESSION_IDLE": append(duration, "13h"), "SESSION_MAX": duration, "SESSION_REFRESH": append(duration, "1h", "2h"),
 		"RETURN_ORIGINS":   origin,
 		"WORKSPACE_CONFIG": file, "SUBSCRIPTION_ID": {"a/b", "..", "a?b", "a#b"}, "RESOURCE_GROUP": {"a/b", ".", `a\b`}, "WORKSPACE_NAME": {"a/b", "..", "a%2fb"},
-		"AZURE_CLOUD": {"x", "Public"}, "AZURE_ARM_URL": url, "AZURE_ARM_AUDIENCE": url, "AZURE_ML_SCOPE": {"https://ml.azure.com", "a b/.default"},
+		"AZURE_CLOUD": {"x", "Public"}, "AZURE_ARM_URL": append(url, "https://management.chinacloudapi.cn"), "AZURE_ARM_AUDIENCE": url, "AZURE_ML_SCOPE": {"https://ml.azure.com", "a b/.default"},
 		"AZURE_DISABLE_INSTANCE_DISCOVERY": {"yes", "1", "TRUE"}, "AZURE_LOGIN": {"x", "Browser"}, "SDK_AUTH_FILE": file,
 		"ROUTES_FILE":          file,
 		"BEARER_ISSUERS_n_URL": url, "BEARER_ISSUERS_n_AUDIENCES": list, "BEARER_ISSUERS_n_TENANTS": list,
-		"AZURE_AUTHORITY_HOST": append(url, "http://login.example.com", "http://127.0.0.1:1"),
+		"AZURE_AUTHORITY_HOST":    append(url, "http://login.example.com", "http://127.0.0.1:1", "https://login.microsoftonline.us"),
+		"AML_PRINCIPAL_CERT_FILE": file,
 	}
 }
 
 // anyText are the settings that are what they are.
 var anyText = []string{
 	"OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_GROUPS_CLAIM", "OIDC_ROLES_CLAIM",
-	"BEARER_ISSUERS_n_GROUPS_CLAIM", "BEARER_ISSUERS_n_ROLES_CLAIM", "AML_TENANT_ID", "AML_PRINCIPAL_ID", "AML_PRINCIPAL_PASS",
+	"BEARER_ISSUERS_n_GROUPS_CLAIM", "BEARER_ISSUERS_n_ROLES_CLAIM", "AML_TENANT_ID", "AML_PRINCIPAL_ID", "AML_PRINCIPAL_PASS", "AML_PRINCIPAL_CERT_PASSWORD",
 }
 
 // everySetting yields the settings that are not of a route, by full name with
@@ -244,14 +245,6 @@ func TestSettingsAreWhatWasSet(t *testing.T) {
 	}
 	if !slices.Contains(s.TrustedProxies, netip.MustParsePrefix("192.0.2.1/32")) {
 		t.Error("an address alone is the network of that address")
-	}
-}
-
-func TestNewerServicePrincipalFile(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "sp.json")
-	write(t, file, `{"appId":"c","displayName":"x","password":"s","tenant":"t"}`)
-	if id := load(t, oneRoute("AMLPROXY_SDK_AUTH_FILE="+file)).Identity; id.TenantID+id.ClientID+id.ClientSecret.Reveal() != "tcs" {
-		t.Errorf("read as %+v", id)
 	}
 }
 
