@@ -47,6 +47,7 @@ func AzureConfig(s *config.Settings, place azureml.Location, transport http.Roun
 		ARMURL: s.AzureARMURL, ARMAudience: s.AzureARMAudience, MLScope: s.AzureMLScope,
 		Identity: azureml.Identity{
 			TenantID: s.Identity.TenantID, ClientID: s.Identity.ClientID, ClientSecret: s.Identity.ClientSecret,
+			CertFile: s.Identity.CertFile, CertPassword: s.Identity.CertPassword,
 			AuthorityHost: s.Identity.AuthorityHost, DisableInstanceDiscovery: s.AzureDisableInstanceDiscovery,
 			Login: s.AzureLogin,
 		},
