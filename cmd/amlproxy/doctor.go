@@ -1,0 +1,39 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"amlproxy/internal/config"
+	"amlproxy/internal/doctor"
+)
+
+func doctorCommand(environ []string) *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Check the settings against reality, and say what mends it", Args: noArguments,
+		Long: "doctor asks everybody whom the proxy would ask, and writes a line for each question: ok, warn,\n" +
+			"FAIL or skip, with what to do below it. It changes nothing and scores nothing. It exits with 1\n" +
+			"if anything failed, and with 2 if the settings make no sense.",
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDoctor(cmd, environ) },
+	}
+}
+
+func runDoctor(cmd *cobra.Command, environ []string) error {
+	settings, err := config.Load(environ)
+	if err != nil {
+		return &usageError{err}
+	}
+	checks, end, err := doctor.Upstream(settings, doctor.Options{
+		Prompt: func(message string) { fmt.Fprintln(cmd.ErrOrStderr(), message) },
+	})
+	if err != nil {
+		return &usageError{err}
+	}
+	defer end()
+	failed, err := doctor.Run(cmd.Context(), cmd.OutOrStdout(), checks)
+	if err == nil && failed > 0 {
+		err = fmt.Errorf("%d checks failed", failed)
+	}
+	return err
+}

@@ -1,0 +1,49 @@
+package doctor
+
+import (
+	"cmp"
+	"regexp"
+	"strings"
+
+	"amlproxy/internal/config"
+)
+
+var entraCode = regexp.MustCompile(`AADSTS(\d+)`)
+
+// advice says what to do about a refusal of Entra ID, which has a number, or about
+// an identity that is nowhere to be found.
+func advice(id config.Identity, text string) []string {
+	reset := "az ad app credential reset --append --id " + cmp.Or(id.ClientID, "CLIENT_ID")
+	if m := entraCode.FindStringSubmatch(text); m != nil {
+		switch m[1] {
+		case "90002", "900021", "900023":
+			return []string{"AML_TENANT_ID is no tenant of this authority; yours is: az account show --query tenantId --output tsv"}
+		case "700016":
+			return []string{
+				"AML_PRINCIPAL_ID is no application of this tenant: is it the application (client) ID, and not the object ID?",
+				"az ad sp list --all --query \"[?servicePrincipalType=='Application'].{name:displayName, id:appId}\" --output table",
+			}
+		case "7000215":
+			return []string{"AML_PRINCIPAL_PASS is not a secret of this client: is it the secret's value, and not its ID? make another one:", reset}
+		case "7000222":
+			return []string{"the secret in AML_PRINCIPAL_PASS has expired; make another one:", reset}
+		case "700027", "700021", "70021":
+			return []string{"the client does not know this certificate or federated identity: add it to the application " + id.ClientID}
+		case "7000112":
+			return []string{"somebody has disabled the application " + id.ClientID + "; an administrator of the tenant can enable it"}
+		case "500011", "1002012", "70011":
+			return []string{"the tenant does not know what the token is for: see AMLPROXY_AZURE_ARM_AUDIENCE, AMLPROXY_AZURE_ML_SCOPE and AMLPROXY_AZURE_CLOUD"}
+		case "50076", "50079", "53003", "53000":
+			return []string{"the tenant's conditional access wants more than this sign-in gave: use a service principal, or have it excepted"}
+		}
+		return []string{"https://login.microsoftonline.com/error?code=" + m[1]}
+	}
+	if id.IsZero() && strings.Contains(text, "DefaultAzureCredential") {
+		return []string{
+			"say who the proxy is: AML_TENANT_ID, AML_PRINCIPAL_ID and AML_PRINCIPAL_PASS, as this prints them:",
+			"az ad sp create-for-rbac --name amlproxy",
+			"or give this machine a managed identity; or, to try things out, sign in: az login",
+		}
+	}
+	return nil
+}
