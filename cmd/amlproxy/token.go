@@ -43,7 +43,7 @@ func (q *question) command(environ []string, c cobra.Command, ask func(*cobra.Co
 		}
 		defer desk.Close()
 		err = ask(cmd, desk)
-		if errors.Is(err, app.ErrNoSuchRoute) {
+		if errors.Is(err, app.ErrNoSuchRoute) || errors.Is(err, app.ErrSettings) {
 			return &usageError{err}
 		}
 		return err

@@ -23,6 +23,10 @@ import (
 // backend.
 var ErrNoSuchRoute = errors.New("no such route")
 
+// ErrSettings says that the settings are mistaken in what only shows when a
+// workspace is to be asked.
+var ErrSettings = errors.New("a mistake in the settings")
+
 // A Desk is where an operator's commands ask about the credentials of routes. It
 // asks the workspace itself, as a proxy with the same settings would, and starts
 // no proxy; running ones are not spoken to.
@@ -118,7 +122,7 @@ func (d *Desk) find(route string, backend int) (deskBackend, error) {
 		b := &r.Backends[backend-1]
 		w, err := d.workspaceOf(b)
 		if err != nil {
-			return deskBackend{}, err
+			return deskBackend{}, fmt.Errorf("%w: %w", ErrSettings, err)
 		}
 		return deskBackend{route: route, name: backendName(b), source: source(b, w)}, nil
 	}
