@@ -21,7 +21,11 @@ func (c *Cache) Rejected(ctx context.Context, t Target) (Target, error) {
 	if t.replacement {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.refused()
+		// One that others were let in with has been taken away since: that is the next
+		// rotation, and nothing to pause for.
+		if t.Generation == c.current.Load().generation() && !t.proven.Load() {
+			c.refused()
+		}
 		return Target{}, ErrNoReplacement
 	}
 	wait, cancel := context.WithTimeout(ctx, rejectedWait)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"amlproxy/internal/secret"
@@ -48,9 +49,12 @@ func (s *snapshot) succeed(lease *Lease, rejected bool, now time.Time) *snapshot
 		Scoring: lease.Scoring, Description: lease.Description, Deployment: lease.Deployment,
 		Kind: lease.Kind, Credential: use, Generation: s.generation(),
 	}
-	if s == nil || !next.target.same(s.target) {
-		next.target.Generation++
+	if s != nil && next.target.same(s.target) {
+		next.target.proven = s.target.proven
+		return next
 	}
+	next.target.Generation++
+	next.target.proven = new(atomic.Bool)
 	return next
 }
 
@@ -73,6 +77,7 @@ func (s *snapshot) swapped() *snapshot {
 	next := *s
 	next.target.Credential, next.other = s.other, s.target.Credential
 	next.target.Generation++
+	next.target.proven = new(atomic.Bool)
 	return &next
 }
 

@@ -73,6 +73,7 @@ func (t *Transport) call(req *http.Request, backend Backend, body *body, trace *
 		return nil, failed(ctx, backend, target, body, err)
 	}
 	if resp.StatusCode != http.StatusUnauthorized {
+		target.accepted()
 		return resp, nil
 	}
 	discard(resp)
@@ -99,6 +100,7 @@ func (t *Transport) call(req *http.Request, backend Backend, body *body, trace *
 		_, _ = backend.Rejected(ctx, next)
 		return nil, ErrRejected
 	}
+	next.accepted()
 	return resp, nil
 }
 

@@ -418,3 +418,42 @@ func TestTheCallerLeavingIsItsContextsCause(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Two rotations within the life of one request: its retry is refused, as it must
+// be, but with a key that others were let in with. That is no reason to pause, or
+// everybody would be refused for a second.
+func TestARefusedRetryOfAProvenKeyDoesNotDelayTheNextFetch(t *testing.T) {
+	e := newEndpoint(t, "p1")
+	w := &workspace{lease: pair("p1", "s1")}
+	w.lease.Scoring, _ = url.Parse(e.URL + "/score")
+	c := upstream.Cached(w, nil)
+	defer c.Close()
+	rt := &upstream.Transport{Backends: []upstream.Backend{c}}
+	rotate := func(primary, secondary string) {
+		next := pair(primary, secondary)
+		next.Scoring = w.lease.Scoring
+		w.set(func(w *workspace) { w.lease = next })
+		e.mu.Lock()
+		e.accepts = primary
+		e.mu.Unlock()
+	}
+	first, err := c.Target(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rotate("p2", "s2")
+	retry, err := c.Rejected(t.Context(), first) // a slow request holds p2 now
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, _, err := post(t, rt, "/score", nil); err != nil || code != http.StatusOK {
+		t.Fatal(code, err) // p2 is proven
+	}
+	rotate("p3", "s3")
+	if _, err := c.Rejected(t.Context(), retry); !errors.Is(err, upstream.ErrNoReplacement) {
+		t.Fatal(err)
+	}
+	if code, _, err := post(t, rt, "/score", nil); err != nil || code != http.StatusOK {
+		t.Errorf("the next request got %d, %v", code, err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"amlproxy/internal/secret"
@@ -68,7 +69,15 @@ type Target struct {
 	Credential  secret.Value
 	Generation  uint64
 
-	replacement bool // returned by Rejected
+	replacement bool         // returned by Rejected
+	proven      *atomic.Bool // whether some request was let in with it; nil: nobody asks
+}
+
+// accepted notes that the endpoint answered something else than 401 to t.
+func (t Target) accepted() {
+	if t.proven != nil && !t.proven.Load() { // a load does not make the other cores fetch it anew
+		t.proven.Store(true)
+	}
 }
 
 // Errors of this package. Ask with errors.Is.

@@ -27,7 +27,7 @@ func thePace() pace {
 	if os.Getenv("SOAK") != "" {
 		return pace{perSecond: 1000, calm: 3 * time.Second}
 	}
-	return pace{perSecond: 200, calm: 300 * time.Millisecond}
+	return pace{perSecond: 200, calm: 600 * time.Millisecond}
 }
 
 // An estate is an Azure with one endpoint of each kind, and a proxy with public

@@ -161,6 +161,9 @@ var errNoAssertionKey = errors.New("the app has no certificate")
 // checkAssertion verifies what RFC 7523, section 3, asks for: signature,
 // issuer, subject, audience, expiry.
 func (a *Azure) checkAssertion(text string) error {
+	if t, known := a.mint.find(text); known {
+		return a.checkFederated(t)
+	}
 	if a.options.AssertionKey == nil {
 		return errNoAssertionKey
 	}
