@@ -123,3 +123,29 @@ func same(a, b *config.Backend) bool {
 func empty(r config.Rules) bool {
 	return len(r.Groups)+len(r.Roles)+len(r.Scopes)+len(r.Emails)+len(r.Domains)+len(r.Subjects)+len(r.Clients)+len(r.Claims) == 0
 }
+
+// Whatever is where a service principal should be, reading it never panics, and
+// what it lets through is whole: two names, one proof, and an authority over https.
+func FuzzServicePrincipalFile(f *testing.F) {
+	const old = `{"clientId":"c","clientSecret":"s","tenantId":"t"`
+	for _, text := range []string{
+		old + "}", `{"appId":"c","displayName":"x","password":"s","tenant":"t"}`, "\ufeff" + old + "}", "null", "[]", old,
+		old + `,"activeDirectoryEndpointUrl":"https://login.microsoftonline.us","resourceManagerEndpointUrl":"https://management.usgovcloudapi.net/"}`,
+		old + `,"resourceManagerEndpointUrl":"https://management.azs.example/"}`, `{"clientId":"c","tenantId":"t","clientCertificate":"file"}`,
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := config.Load(oneRoute("AMLPROXY_SDK_AUTH_FILE=" + file(t, text)))
+		if err != nil {
+			return
+		}
+		id := s.Identity
+		if id.TenantID == "" || id.IsZero() || id.ClientSecret.IsZero() == (id.CertFile == "") {
+			t.Errorf("half a principal: %+v", id)
+		}
+		if h := id.AuthorityHost; h != "" && !strings.HasPrefix(h, "https://") {
+			t.Errorf("its secret would be sent to %q", h)
+		}
+	})
+}

@@ -53,7 +53,7 @@ func ecKey(t *testing.T) string {
 	return block("PRIVATE KEY", der)
 }
 
-func file(t *testing.T, text string) string {
+func file(t testing.TB, text string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "file")
 	write(t, name, text)
