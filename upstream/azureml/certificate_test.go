@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -21,10 +22,11 @@ import (
 	"amlproxy/upstream/azuremltest"
 )
 
-// pfx was made by: openssl pkcs12 -export -legacy -passout pass:pfx-password, of a
-// self-signed certificate that nobody else trusts.
+// Made by openssl pkcs12 -export -passout pass:pfx-password, with and without
+// -legacy, of a self-signed certificate that nobody trusts.
 const (
 	pfx         = "testdata/client.pfx"
+	modernPFX   = "testdata/modern.pfx"
 	pfxPassword = "pfx-password"
 )
 
@@ -40,6 +42,11 @@ func newPEM(t *testing.T) ([]byte, crypto.PublicKey) {
 	keyDER := must(x509.MarshalPKCS8PrivateKey(key))(t)
 	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})...), key.Public()
+}
+
+func mustURL(t *testing.T, raw string) *url.URL {
+	t.Helper()
+	return must(url.Parse(raw))(t)
 }
 
 // certified is a configuration whose identity is a certificate.
@@ -105,16 +112,40 @@ func TestARenewedCertificateIsTakenUp(t *testing.T) {
 func TestAMistakenCertificateIsRefusedAtStart(t *testing.T) {
 	dir := t.TempDir()
 	good, _ := newPEM(t)
-	keyless, garbage := filepath.Join(dir, "keyless.pem"), filepath.Join(dir, "garbage")
-	write(t, keyless, good[:strings.Index(string(good), "-----BEGIN PRIVATE KEY")])
-	write(t, garbage, []byte("canary-garbage"))
+	file := func(name, content string) string {
+		path := filepath.Join(dir, name)
+		write(t, path, []byte(content))
+		return path
+	}
+	whole := file("whole.pem", string(good))
+	keyless := file("keyless.pem", string(good[:strings.Index(string(good), "-----BEGIN PRIVATE KEY")]))
 	for name, c := range map[string]struct {
 		change func(*azureml.Identity)
 		says   string
 	}{
-		"no file":                func(id *azureml.Identity) { id.CertFile = filepath.Join(dir, "none") }, "no such file"},
+		"no file":         {func(id *azureml.Identity) { id.CertFile = filepath.Join(dir, "none") }, "no such file"},
+		"garbage":         {func(id *azureml.Identity) { id.CertFile = file("garbage", "canary-garbage") }, "neither PEM"},
+		"no key":          {func(id *azureml.Identity) { id.CertFile = keyless }, "no private key"},
+		"wrong password":  {func(id *azureml.Identity) { id.CertFile, id.CertPassword = pfx, secret.New("canary-password") }, "password"},
+		"a SHA-256 MAC":   {func(id *azureml.Identity) { id.CertFile, id.CertPassword = modernPFX, secret.New(pfxPassword) }, "SHA-1 MAC"},
+		"no tenant":       {func(id *azureml.Identity) { id.TenantID = "" }, "tenant ID"},
+		"no client ID":    {func(id *azureml.Identity) { id.ClientID = "" }, "client ID"},
+		"and a secret":    {func(id *azureml.Identity) { id.ClientSecret = secret.New("canary-secret") }, "exclude"},
+		"and a login":     {func(id *azureml.Identity) { id.Login = azureml.LoginBrowser }, "exclude"},
+		"password, alone": {func(id *azureml.Identity) { id.CertFile, id.CertPassword = "", secret.New("canary-password") }, "password needs"},
 	} {
-		_ = c
-		_ = name
+		cfg := stubbed(stub)
+		cfg.Identity.ClientSecret = secret.Value{}
+		cfg.Identity.CertFile = whole
+		c.change(&cfg.Identity)
+		_, err := azureml.New(cfg)
+		if err == nil {
+			t.Errorf("%s: taken", name)
+			continue
+		}
+		wantText(t, err, c.says)
+		if strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: a secret in: %v", name, err)
+		}
 	}
 }

@@ -126,9 +126,12 @@ func (t *tokens) entry(opts policy.TokenRequestOptions) *heldToken {
 
 // start fetches a token. mu is held.
 func (t *tokens) start(h *heldToken, opts policy.TokenRequestOptions, refused bool) {
-	anew := refused && opts.Claims == "" && t.remake
+	var rejected secret.Value
+	if refused && opts.Claims == "" && t.remake {
+		rejected = h.value
+	}
 	h.flight = launch(t.flights, t.limit, func(ctx context.Context) (entraToken, error) {
-		return t.fetch(ctx, opts, anew)
+		return t.fetch(ctx, opts, rejected)
 	}, func(token entraToken, err error) {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -144,13 +147,20 @@ func (t *tokens) start(h *heldToken, opts policy.TokenRequestOptions, refused bo
 	})
 }
 
-// fetch asks Entra ID. anew takes a credential that remembers nothing.
-func (t *tokens) fetch(ctx context.Context, opts policy.TokenRequestOptions, anew bool) (entraToken, error) {
-	ask, err := t.credential(anew)
+// fetch asks Entra ID, for a token other than the rejected one, if there is one.
+func (t *tokens) fetch(ctx context.Context, opts policy.TokenRequestOptions, rejected secret.Value) (entraToken, error) {
+	ask, err := t.credential(!rejected.IsZero())
 	if err != nil {
 		return entraToken{}, t.failed(err)
 	}
 	answer, err := ask(ctx, opts)
+	if err == nil && !rejected.IsZero() && rejected.Equal(secret.New(answer.Token)) {
+		// All managed identities of a process share one cache; claims go past it.
+		opts.Claims = "{}"
+		if another, err := ask(ctx, opts); err == nil {
+			answer = another
+		}
+	}
 	if err != nil {
 		return entraToken{}, t.failed(err)
 	}
