@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -202,36 +203,47 @@ func (i *Inspector) resource(ref Ref) resource {
 func parseReport(body []byte, parse func([]byte) (place, error)) (EndpointReport, error) {
 	var said struct {
 		State      text `json:"state"`
-		Location   text `json:"location"`
 		Scoring    text `json:"scoringUri"`
 		Properties struct {
-			State     text           `json:"provisioningState"`
-			Scoring   text           `json:"scoringUri"`
-			Traffic   map[string]any `json:"traffic"`
-			Inference struct {
-				URI text `json:"uri"`
-			} `json:"inferenceEndpoint"`
+			State     text            `json:"provisioningState"`
+			Scoring   text            `json:"scoringUri"`
+			Traffic   json.RawMessage `json:"traffic"`
+			Inference json.RawMessage `json:"inferenceEndpoint"`
 		} `json:"properties"`
 	}
 	if err := decode(body, &said); err != nil {
 		return EndpointReport{}, err
 	}
-	p := said.Properties
+	var inference struct {
+		URI text `json:"uri"`
+	}
+	_ = json.Unmarshal(said.Properties.Inference, &inference) // what is no object has no address
 	at, err := parse(body)
-	if err != nil && (at.kind != "" || at.authMode != "") && said.Scoring+p.Scoring+p.Inference.URI == "" {
+	if said.Scoring+said.Properties.Scoring+inference.URI == "" && !errors.Is(err, errNotBoolean) {
 		err = nil
 	}
-	report := EndpointReport{
-		Scoring: at.scoring, Kind: at.kind, AuthMode: tidy(at.authMode), Compute: tidy(at.compute),
-		State: tidy(string(said.State + p.State)), Location: tidy(string(said.Location)),
-		Idle: p.Traffic != nil,
+	if err != nil {
+		return EndpointReport{}, err
 	}
-	for _, share := range p.Traffic {
-		if n, isNumber := share.(float64); !isNumber || n > 0 {
-			report.Idle = false
+	return EndpointReport{
+		Scoring: at.scoring, Kind: at.kind, AuthMode: tidy(at.authMode), Compute: tidy(at.compute),
+		State: tidy(string(said.State + said.Properties.State)), Location: tidy(at.region),
+		Idle: idle(said.Properties.Traffic),
+	}, nil
+}
+
+// idle reports whether traffic is a split in which nobody gets anything.
+func idle(traffic json.RawMessage) bool {
+	var split map[string]float64
+	if json.Unmarshal(traffic, &split) != nil || split == nil {
+		return false
+	}
+	for _, share := range split {
+		if share > 0 {
+			return false
 		}
 	}
-	return report, err
+	return true
 }
 
 // Entra gets the identity's token for scoring, to see whether it can be had.

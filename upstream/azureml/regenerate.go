@@ -19,8 +19,9 @@ const (
 	SecondaryKey KeyName = "Secondary"
 )
 
-// ErrUnsettled: a regeneration may have happened, or may yet happen, but nobody
-// said so. Listing the keys tells; asking again would make yet another key.
+// ErrUnsettled says that a regeneration may have happened, or may yet happen, but
+// that nobody said so. Listing the keys tells; asking again would make yet another
+// key.
 var ErrUnsettled = errors.New("it is not known whether the key was regenerated")
 
 // A Regenerator can replace the keys of an endpoint. Every Source of a

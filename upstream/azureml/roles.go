@@ -74,9 +74,11 @@ func (i *Inspector) Permissions(ctx context.Context) (all Permissions, err error
 }
 
 func words(all []text) []string {
-	tidied := make([]string, len(all))
-	for i := range all {
-		tidied[i] = tidy(string(all[i]))
+	var tidied []string
+	for _, t := range all {
+		if word := tidy(string(t)); word != "" {
+			tidied = append(tidied, word)
+		}
 	}
 	return tidied
 }
