@@ -33,7 +33,7 @@ func runDoctor(cmd *cobra.Command, environ []string) error {
 	defer end()
 	failed, err := doctor.Run(cmd.Context(), cmd.OutOrStdout(), checks)
 	if err == nil && failed > 0 {
-		err = fmt.Errorf("%d checks failed", failed)
+		err = fmt.Errorf("checks failed: %d", failed)
 	}
 	return err
 }

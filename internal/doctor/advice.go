@@ -27,8 +27,13 @@ func advice(id config.Identity, text string) []string {
 			return []string{"AML_PRINCIPAL_PASS is not a secret of this client: is it the secret's value, and not its ID? make another one:", reset}
 		case "7000222":
 			return []string{"the secret in AML_PRINCIPAL_PASS has expired; make another one:", reset}
-		case "700027", "700021", "70021":
-			return []string{"the client does not know this certificate or federated identity: add it to the application " + id.ClientID}
+		case "700027":
+			return []string{
+				"the application does not know this certificate (AML_PRINCIPAL_CERT_FILE); give it the public part:",
+				reset + " --cert @PUBLIC.pem",
+			}
+		case "700021", "70021", "700213":
+			return []string{"the application has no federated credential for this workload: az ad app federated-credential list --id " + cmp.Or(id.ClientID, "CLIENT_ID")}
 		case "7000112":
 			return []string{"somebody has disabled the application " + id.ClientID + "; an administrator of the tenant can enable it"}
 		case "500011", "1002012", "70011":

@@ -37,11 +37,13 @@ func TestEveryBrokenEnvironmentIsDiagnosed(t *testing.T) {
 func wayThere() map[string]broken {
 	return map[string]broken{
 		"clock 10 minutes slow": {
-			azuremltest.Options{Clock: off(10 * time.Minute)}, func(*testing.T, *world) {},
+			azuremltest.Options{Clock: off(10 * time.Minute)},
+			func(*testing.T, *world) {},
 			[]want{{"FAIL", "clock", "10m0s behind 127.0.0.1", "timedatectl"}},
 		},
 		"clock a minute fast": {
-			azuremltest.Options{Clock: off(-time.Minute)}, func(*testing.T, *world) {},
+			azuremltest.Options{Clock: off(-time.Minute)},
+			func(*testing.T, *world) {},
 			[]want{{"warn", "clock", "1m0s ahead of 127.0.0.1", "timedatectl"}},
 		},
 		"authority down": {sabotage: func(t *testing.T, w *world) {

@@ -54,39 +54,23 @@ func (w way) resolves(ctx context.Context, at *url.URL) Finding {
 	return Finding{Detail: host + " is " + strings.Join(shown, ", ") + more}
 }
 
-// A contact is what a host that answers tells about itself.
+// A contact is what a host tells about itself by answering.
 type contact struct {
 	status int
-	ahead  time.Duration // of our clock, which is only compared where there is a date
+	tls    string        // its version; empty in clear
+	ahead  time.Duration // of our clock, if dated
 	dated  bool
-	tls    *tls.ConnectionState
 }
 
-// answers connects to a host and has it answer anything at all. No credential is
-// sent, and no redirect followed.
-func (w way) answers(ctx context.Context, at *url.URL) (contact, error) {
-	root := &url.URL{Scheme: at.Scheme, Host: at.Host, Path: "/"}
-	resp, err := get(ctx, w.transport, root, http.Header{})
-	if err != nil {
-		return contact{}, err
-	}
-	c := contact{status: resp.StatusCode, tls: resp.TLS}
-	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		// A date has whole seconds, rounded down: half a second is the best guess.
-		c.ahead, c.dated = time.Since(date.Add(time.Second/2)), true
-	}
-	return c, nil
-}
-
-// connects is answers as a check.
+// connects has a host answer anything at all. No credential is sent.
 func (w way) connects(ctx context.Context, at *url.URL) (contact, Finding) {
-	c, err := w.answers(ctx, at)
+	c, err := w.get(ctx, &url.URL{Scheme: at.Scheme, Host: at.Host, Path: "/"}, http.Header{})
 	if err != nil {
 		return c, w.trouble(ctx, at, err)
 	}
 	detail := at.Host + " answers"
-	if c.tls != nil {
-		detail += " over " + tls.VersionName(c.tls.Version)
+	if c.tls != "" {
+		detail += " over " + c.tls
 	}
 	if p := w.proxy(at); p != nil {
 		detail += ", through the proxy " + p.Redacted()
@@ -94,19 +78,28 @@ func (w way) connects(ctx context.Context, at *url.URL) (contact, Finding) {
 	return c, Finding{Detail: detail}
 }
 
-// get sends one request and forgets the body of the answer.
-func get(ctx context.Context, through http.RoundTripper, at *url.URL, header http.Header) (*http.Response, error) {
+// get sends one request. It follows no redirect, and looks at no body.
+func (w way) get(ctx context.Context, at *url.URL, header http.Header) (contact, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), http.NoBody)
 	if err != nil {
-		return nil, err
+		return contact{}, err
 	}
 	req.Header = header
 	req.Header.Set("User-Agent", "amlproxy doctor")
-	resp, err := through.RoundTrip(req)
+	resp, err := w.transport.RoundTrip(req)
 	if err != nil {
-		return nil, err
+		return contact{}, err
 	}
-	return resp, resp.Body.Close()
+	_ = resp.Body.Close()
+	c := contact{status: resp.StatusCode}
+	if resp.TLS != nil {
+		c.tls = tls.VersionName(resp.TLS.Version)
+	}
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		// A date has whole seconds, rounded down: half a second is the best guess.
+		c.ahead, c.dated = time.Since(date.Add(time.Second/2)), true
+	}
+	return c, nil
 }
 
 // trouble says why a host could not be reached, as far as the error tells.

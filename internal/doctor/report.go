@@ -30,7 +30,7 @@ func Run(ctx context.Context, w io.Writer, checks []Check) (failed int, err erro
 	if err != nil {
 		return 0, err
 	}
-	page.printf("%d ok, %d warnings, %d failed, %d skipped\n", count[OK], count[Warn], count[Fail], count[Skip])
+	page.printf("%d ok, %d warn, %d failed, %d skipped\n", count[OK], count[Warn], count[Fail], count[Skip])
 	return count[Fail], page.err
 }
 

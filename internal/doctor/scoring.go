@@ -41,11 +41,10 @@ func (e *endpoint) scoring(ctx context.Context) Finding {
 	if e.lease == nil {
 		return Finding{State: Skip, Detail: "there is nothing to call it with"}
 	}
-	first, f := e.tried(ctx, e.lease.Primary)
-	if first == nil {
+	status, f := e.tried(ctx, e.lease.Primary)
+	switch {
+	case status == 0:
 		return f
-	}
-	switch status := first.StatusCode; {
 	case status == http.StatusUnauthorized:
 		return e.rejected("the endpoint refuses the credential (401)")
 	case status == http.StatusForbidden:
@@ -57,7 +56,7 @@ func (e *endpoint) scoring(ctx context.Context) Finding {
 	case status == http.StatusTooManyRequests || status >= 500 || status == http.StatusFailedDependency || status == http.StatusRequestTimeout:
 		return Finding{Warn, fmt.Sprintf("it answers %d, which does not tell whether it accepts the credential", status), []string{"see the endpoint's logs, in the studio under Endpoints"}}
 	}
-	return e.accepted(ctx, first.StatusCode)
+	return e.accepted(ctx, status)
 }
 
 // accepted looks at what remains once the first credential was not refused: the
@@ -67,24 +66,25 @@ func (e *endpoint) accepted(ctx context.Context, status int) Finding {
 		return Finding{Detail: fmt.Sprintf("it answers (swagger.json: %d), without a credential", status)}
 	}
 	if !e.lease.Secondary.IsZero() {
-		switch second, f := e.tried(ctx, e.lease.Secondary); {
-		case second == nil:
-			return f
-		case second.StatusCode == http.StatusUnauthorized:
-			f := e.rejected("the endpoint accepts the first key, and refuses the second (401)")
+		second, f := e.tried(ctx, e.lease.Secondary)
+		if second == http.StatusUnauthorized {
+			f = e.rejected("the endpoint accepts the first key, and refuses the second (401)")
 			f.State = Warn
+		}
+		if f.State != OK {
 			return f
 		}
 	}
 	f := Finding{Detail: fmt.Sprintf("it accepts the credential (swagger.json: %d)", status)}
-	if open, _ := e.tried(ctx, secret.Value{}); open != nil && open.StatusCode == status {
+	if open, _ := e.tried(ctx, secret.Value{}); open == status {
 		f.Detail = fmt.Sprintf("it answers (swagger.json: %d), as it does without a credential: only a call would tell", status)
 	}
 	return f
 }
 
-// tried asks for the description. Without an answer, the finding says why.
-func (e *endpoint) tried(ctx context.Context, credential secret.Value) (*http.Response, Finding) {
+// tried asks for the description and returns the status of the answer. Without
+// one it is 0, and the finding says why.
+func (e *endpoint) tried(ctx context.Context, credential secret.Value) (int, Finding) {
 	at := e.lease.Description
 	if at == nil {
 		at = e.lease.Scoring.ResolveReference(&url.URL{Path: "swagger.json"})
@@ -96,11 +96,12 @@ func (e *endpoint) tried(ctx context.Context, credential secret.Value) (*http.Re
 	if e.lease.Deployment != "" {
 		header.Set("Azureml-Model-Deployment", e.lease.Deployment)
 	}
-	resp, err := get(ctx, e.toModels, at, header)
+	there := way{e.toModels, e.options.Lookup, "the scoring address"}
+	c, err := there.get(ctx, at, header)
 	if err != nil {
-		return nil, way{e.toModels, e.options.Lookup, "the scoring address"}.trouble(ctx, at, err)
+		return 0, there.trouble(ctx, at, err)
 	}
-	return resp, Finding{}
+	return c.status, Finding{}
 }
 
 // rejected says what to do when the endpoint does not take what the settings or

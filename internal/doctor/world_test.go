@@ -3,6 +3,8 @@ package doctor_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -215,7 +217,7 @@ func parse(t *testing.T, out string) []line {
 	for _, l := range lines {
 		count[slices.Index([]string{"ok", "warn", "FAIL", "skip"}, l.state)]++
 	}
-	if want := fmt.Sprintf("%d ok, %d warnings, %d failed, %d skipped", count[0], count[1], count[2], count[3]); all[len(all)-1] != want {
+	if want := fmt.Sprintf("%d ok, %d warn, %d failed, %d skipped", count[0], count[1], count[2], count[3]); all[len(all)-1] != want {
 		t.Errorf("the last line is %q, not %q", all[len(all)-1], want)
 	}
 	return lines
@@ -252,6 +254,14 @@ func wantLines(t *testing.T, failed int, lines []line, wants ...want) {
 	if failed != expected {
 		t.Errorf("%d failed, not %d", failed, expected)
 	}
+}
+
+// client trusts what the doctor trusts.
+func (w *world) client(t *testing.T) *http.Client {
+	t.Helper()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(w.roots)
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, DisableKeepAlives: true}}
 }
 
 // nowhere returns an address on this machine where nothing listens.
