@@ -213,10 +213,8 @@ type scrubbedError struct {
 // wrap scrubs err. MSAL quotes whole an answer that it cannot read, in which
 // there may be a token; that and what follows is cut off.
 func (s scrubber) wrap(err error) error {
-	text, _, cut := strings.Cut(err.Error(), "raw message was")
-	if cut {
-		text = strings.TrimSpace(text)
-	}
+	text, _, _ := strings.Cut(err.Error(), "raw message was")
+	text = strings.Join(strings.Fields(text), " ") // azidentity writes several lines
 	return scrubbedError{s.clean(text), err}
 }
 

@@ -185,18 +185,19 @@ func polled(location string, states ...func(*http.Request) *http.Response) (answ
 		return states[len(seen)-1](r)
 	}
 	keys := stubID + "/onlineEndpoints/m"
-	return answers{
-			"GET " + keys:                                   reply(http.StatusOK, `{"properties":{"authMode":"Key","scoringUri":"https://m.test/score"}}`),
-			"POST " + keys + "/regenerateKeys":              reply(http.StatusAccepted, "", "Location", location, "Retry-After", "3"),
-			"GET " + stubV1 + "/services/m":                 reply(http.StatusOK, `{"authEnabled":true,"scoringUri":"https://m.test/score"}`),
-			"POST " + stubV1 + "/services/m/regenerateKeys": reply(http.StatusAccepted, "", "Operation-Location", location),
-			"GET /results/op":                               next,
-			"GET " + stubV1 + "/operations/op":              next,
-		}, func() []*http.Request {
-			mu.Lock()
-			defer mu.Unlock()
-			return seen
-		}
+	all := answers{
+		"GET " + keys:                                   reply(http.StatusOK, `{"properties":{"authMode":"Key","scoringUri":"https://m.test/score"}}`),
+		"POST " + keys + "/regenerateKeys":              reply(http.StatusAccepted, "", "Location", location, "Retry-After", "3"),
+		"GET " + stubV1 + "/services/m":                 reply(http.StatusOK, `{"authEnabled":true,"scoringUri":"https://m.test/score"}`),
+		"POST " + stubV1 + "/services/m/regenerateKeys": reply(http.StatusAccepted, "", "Operation-Location", location),
+		"GET /results/op":                               next,
+		"GET " + stubV1 + "/operations/op":              next,
+	}
+	return all, func() []*http.Request {
+		mu.Lock()
+		defer mu.Unlock()
+		return seen
+	}
 }
 
 func TestAnOperationIsAskedAboutUntilItIsDone(t *testing.T) {
