@@ -22,7 +22,7 @@ type broken struct {
 // TestEveryBrokenEnvironmentIsDiagnosed: the one thing that is wrong is named, with
 // what mends it, and nothing else is blamed.
 func TestEveryBrokenEnvironmentIsDiagnosed(t *testing.T) {
-	for _, table := range []map[string]broken{wayThere(), identities(), workspaces(), endpoints(), scorings()} {
+	for _, table := range []map[string]broken{wayThere(), identities(), workspaces(), endpoints(), scorings(), rarer()} {
 		for name, b := range table {
 			t.Run(name, func(t *testing.T) {
 				w := newWorld(t, b.options)
