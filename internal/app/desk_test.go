@@ -59,6 +59,9 @@ func newOffice(t *testing.T) *office {
 	add("endpoint")(o.azure.AddEndpoint(azuremltest.Endpoint{Name: "entra", Auth: azuremltest.Entra, Model: model}))
 	add("serverless")(o.azure.AddServerless(azuremltest.Serverless{Name: "serverless", Model: model, Swagger: swagger}))
 	yaml.WriteString("  - {name: given, public: true, url: 'https://models.example/score', auth: key, key: given-by-hand}\n")
+	yaml.WriteString("  - {name: both, public: true, backends: [{service: aci}, {endpoint: online, workspace: north}]}\n")
+	fmt.Fprintf(&yaml, "workspaces: {north: {subscription_id: %q, resource_group: %q, workspace_name: %q}}\n",
+		o.azure.SubscriptionID(), o.azure.ResourceGroup(), o.azure.WorkspaceName())
 
 	dir := t.TempDir()
 	ca, routes := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "routes.yaml")
@@ -134,7 +137,7 @@ func TestAnUnknownRouteIsAnsweredWithThoseThereAre(t *testing.T) {
 		func() error { _, err := d.Keys(t.Context(), "online2", 1); return err },
 		func() error { return d.Rotate(t.Context(), "online2", 1, app.Rotation{}) },
 	} {
-		if err := ask(); !errors.Is(err, app.ErrNoSuchRoute) || !strings.Contains(err.Error(), "aci, aks, open, token, online, entra, serverless, given") {
+		if err := ask(); !errors.Is(err, app.ErrNoSuchRoute) || !strings.Contains(err.Error(), "aci, aks, open, token, online, entra, serverless, given, both") {
 			t.Error(err)
 		}
 	}
@@ -168,6 +171,28 @@ func TestARouteWithoutKeysSaysWhatToDo(t *testing.T) {
 	}
 	if err := d.Rotate(t.Context(), "given", 1, app.Rotation{}); err == nil || !strings.Contains(err.Error(), "given by hand") {
 		t.Error(err)
+	}
+}
+
+func TestEachBackendOfARouteCanBeAskedAbout(t *testing.T) {
+	o := newOffice(t)
+	d := o.desk(t)
+	for n, want := range []string{"service aci", "endpoint online in workspace north"} {
+		c, err := d.Keys(t.Context(), "both", n+1)
+		if err != nil || c.Backend != want {
+			t.Errorf("%d: %+v %v", n+1, c, err)
+		}
+	}
+	first, _ := o.byName["aci"].Keys()
+	second, _ := o.byName["online"].Keys()
+	if err := d.Rotate(t.Context(), "both", 2, app.Rotation{Pause: 10 * time.Millisecond, Say: func(string) {}}); err != nil {
+		t.Error(err)
+	}
+	if primary, _ := o.byName["aci"].Keys(); primary != first {
+		t.Error("the keys of the first backend were regenerated")
+	}
+	if primary, _ := o.byName["online"].Keys(); primary == second {
+		t.Error("the keys of the second backend were not regenerated")
 	}
 }
 
