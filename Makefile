@@ -46,7 +46,7 @@ build: ## the static binary, bin/amlproxy
 
 soak: deps ## what takes minutes: rotation at 1,000 requests/s, uploads of 1 GiB
 	SOAK=1 go test -count=1 -v -timeout 30m -run 'Rotation|Mode|Revoked|Unkindness' ./internal/app
-	SOAK=1 go test -count=1 -v -timeout 30m -run 'Upload' ./cmd/amlproxy
+	SOAK=1 go test -count=1 -v -timeout 30m -run 'Upload|Chaos' ./cmd/amlproxy
 
 fuzz: ## run every fuzz target, each for FUZZTIME
 	scripts/fuzz $(FUZZTIME)

@@ -1,13 +1,21 @@
 package main_test
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+
+	"amlproxy/authn/authntest"
+	"amlproxy/internal/demo"
 )
 
 // TestDemo starts the demo as a visitor does and pastes what it prints.
@@ -53,4 +61,119 @@ func TestDemoOnATakenPort(t *testing.T) {
 	if code != 1 || !strings.Contains(out, l.Addr().String()) || !strings.Contains(out, "--listen") {
 		t.Error(fmt.Sprint("exit ", code, ": ", out))
 	}
+}
+
+var (
+	printedAccount = regexp.MustCompile(`(?m)^    (\S+) +/ (\S+)`)
+	printedTally   = regexp.MustCompile(`rotations (\d+), requests (\d+), retries (\d+), failures (\d+)`)
+)
+
+// TestDemoChaos lets the demo take a credential away every 4 s while eight
+// callers, half with sessions and half with bearer tokens, call every model. Not
+// one answer may be anything but 200.
+func TestDemoChaos(t *testing.T) {
+	rotations := 3
+	if os.Getenv("SOAK") != "" {
+		rotations = 6 // half a minute
+	}
+	address := "127.0.0.1:" + freePort(t)
+	p := start(t, nil, "demo", "--chaos", "--listen", address)
+	await(t, "the demo says how to end it", func() bool { return strings.Contains(p.out.String(), "Ctrl-C") })
+	banner := p.out.String()
+	secrets := map[string]string{}
+	for _, found := range printedAccount.FindAllStringSubmatch(banner, -1) {
+		secrets[found[1]] = found[2]
+	}
+	bodies := regexp.MustCompile(`-d '([^']*)' (http://\S+/models/\S+)`).FindAllStringSubmatch(banner, -1)[1:]
+	token := demoToken(t, banner, secrets[demo.ClientJob])
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var all sync.WaitGroup
+	for i := range 8 {
+		client, bearer := http.DefaultClient, token
+		if i%2 == 0 {
+			client, bearer = demoSession(t, "http://"+address, secrets["alice"]), ""
+		}
+		all.Go(func() {
+			for n := i; ctx.Err() == nil; n++ {
+				one := bodies[n%len(bodies)]
+				if status, body := demoCall(t, client, one[2], bearer, one[1]); status != http.StatusOK {
+					t.Errorf("%s answered %d %s", one[2], status, body)
+					return
+				}
+			}
+		})
+	}
+	await(t, "enough rotations", func() bool { return strings.Count(p.out.String(), "chaos:") >= rotations+1 })
+	cancel()
+	all.Wait()
+	told := printedTally.FindAllStringSubmatch(p.out.String(), -1)
+	last := told[len(told)-1]
+	if last[4] != "0" || last[3] == "0" {
+		t.Errorf("the demo counted: %s", last[0])
+	}
+	t.Log(last[0])
+}
+
+// demoToken gets a bearer token from the provider that the banner names.
+func demoToken(t *testing.T, banner, secret string) string {
+	t.Helper()
+	endpoint := regexp.MustCompile(`http://\S+/oauth/token`).FindString(banner)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, endpoint, strings.NewReader("grant_type=client_credentials"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth(demo.ClientJob, secret)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.AccessToken == "" {
+		t.Fatal(resp.Status, err)
+	}
+	return answer.AccessToken
+}
+
+// demoSession returns a client that has signed in as alice.
+func demoSession(t *testing.T, at, password string) *http.Client {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Jar: jar}
+	resp, err := authntest.SignIn(t.Context(), client, at+"/oauth2/start?rd=/livez", "alice", password)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status)
+	}
+	return client
+}
+
+func demoCall(t *testing.T, client *http.Client, url, bearer, body string) (int, string) {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		return 0, err.Error()
+	}
+	if bearer != "" {
+		req.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, err.Error()
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, err.Error()
+	}
+	return resp.StatusCode, string(answer)
 }
