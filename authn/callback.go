@@ -101,7 +101,7 @@ func (l *Login) identity(ctx context.Context, reply url.Values, fl *flow) (*Iden
 	if _, err := l.provider.keys.get(ctx); err != nil {
 		return nil, unavailable(err)
 	}
-	token, err := l.redeem(ctx, m, code, fl.verifier)
+	token, err := l.redeem(ctx, code, fl.verifier)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +115,7 @@ func (l *Login) identity(ctx context.Context, reply url.Values, fl *flow) (*Iden
 	if l.keepGroups != nil {
 		id.Groups = slices.DeleteFunc(id.Groups, func(g string) bool { return !l.keepGroups(g) })
 	}
-	id.Method, id.Client, id.Scopes = BySession, l.oauth.ClientID, nil
+	id.Method, id.Client, id.Scopes = BySession, l.client.id, nil
 	return id, nil
 }
 
@@ -147,21 +147,12 @@ func providerSaid(code, description string) error {
 }
 
 // redeem exchanges the code for tokens.
-func (l *Login) redeem(ctx context.Context, m *metadata, code, verifier string) (*oauth2.Token, error) {
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, oauth2.HTTPClient, l.client), callTimeout)
-	defer cancel()
-	token, err := l.oauthAt(m).Exchange(ctx, code, oauth2.VerifierOption(verifier))
-	if err == nil {
+func (l *Login) redeem(ctx context.Context, code, verifier string) (*oauth2.Token, error) {
+	token, err := l.client.exchange(ctx, code, verifier)
+	switch {
+	case err == nil:
 		return token, nil
-	}
-	var answer *oauth2.RetrieveError
-	if !errors.As(err, &answer) {
-		return nil, unavailable(fmt.Errorf("redeeming the code: %w", brief(err)))
-	}
-	// Of the answer only what RFC 6749 section 5.2 puts there: some echo the request.
-	err = fmt.Errorf("redeeming the code: status %d, %q: %q",
-		answer.Response.StatusCode, clip(answer.ErrorCode, 60), clip(answer.ErrorDescription, 200))
-	if answer.ErrorCode == "invalid_grant" {
+	case errors.Is(err, errInvalidGrant):
 		return nil, caused(forbidden("this sign-in has been used or has expired; please start again"), err)
 	}
 	return nil, unavailable(err) // it is in trouble, or does not know us: nothing the caller could do better
@@ -176,7 +167,7 @@ func (l *Login) complete(ctx context.Context, m *metadata, token *oauth2.Token, 
 	if !missing || m.UserInfo == "" || !strings.EqualFold(token.Type(), "Bearer") {
 		return nil
 	}
-	body, err := get(ctx, l.client, m.UserInfo, token.AccessToken)
+	body, err := get(ctx, l.client.http, m.UserInfo, token.AccessToken)
 	var status *statusError
 	if errors.As(err, &status) && status.code >= 400 && status.code < 500 && status.code != http.StatusTooManyRequests {
 		return nil // not for this client or scope; the ID token is all there is

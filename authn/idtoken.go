@@ -45,7 +45,7 @@ func (l *Login) verifyIDToken(ctx context.Context, raw, accessToken, nonce strin
 	if !l.provider.names(c.text("iss"), c.text("tid")) {
 		return nil, invalid("issuer is %q", clip(c.text("iss"), 200))
 	}
-	if err := isFor(t, []string{l.oauth.ClientID}); err != nil {
+	if err := isFor(t, []string{l.client.id}); err != nil {
 		return nil, err
 	}
 	if err := l.checkParty(c); err != nil {
@@ -75,11 +75,11 @@ func (l *Login) verifyIDToken(ctx context.Context, raw, accessToken, nonce strin
 // checkParty checks azp: required when the token is for others too, and always ours.
 func (l *Login) checkParty(c claims) error {
 	azp := c.text("azp")
-	if c.has("azp") && azp != l.oauth.ClientID {
+	if c.has("azp") && azp != l.client.id {
 		return invalid("authorized party is %q", clip(azp, 100))
 	}
 	aud, _ := c.audience()
-	others := slices.ContainsFunc(aud, func(a string) bool { return a != l.oauth.ClientID })
+	others := slices.ContainsFunc(aud, func(a string) bool { return a != l.client.id })
 	if others && azp == "" {
 		return invalid("several audiences and no authorized party")
 	}

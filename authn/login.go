@@ -20,8 +20,10 @@ type LoginConfig struct {
 	Issuer       Issuer // its Audiences are not used: an ID token is for ClientID
 	ClientID     string
 	ClientSecret secret.Value // without one, PKCE alone proves who redeems the code
-	Scopes       []string     // "openid" is added if it is missing
-	PublicURL    *url.URL     // where browsers reach the proxy: scheme and host, no path
+	// SecretMethod is SecretBasic or SecretPost; if empty, what discovery asks for.
+	SecretMethod string
+	Scopes       []string // "openid" is added if it is missing
+	PublicURL    *url.URL // where browsers reach the proxy: scheme and host, no path
 	// ReturnOrigins are other origins (scheme://host[:port]) that rd may name.
 	ReturnOrigins []string
 	Sessions      *Sessions
@@ -35,6 +37,12 @@ type LoginConfig struct {
 	FormPost bool
 }
 
+// How a client's secret is sent (OpenID Connect Core 1.0 section 9).
+const (
+	SecretBasic = "client_secret_basic" //nolint:gosec // a method, not a secret
+	SecretPost  = "client_secret_post"  //nolint:gosec // the same
+)
+
 // Login is the OpenID Connect code flow that ends in a session.
 //
 // Its methods either write the whole answer and return nil, or write no answer
@@ -42,8 +50,8 @@ type LoginConfig struct {
 // w.Header() the removal of a state cookie that is used up.
 type Login struct {
 	provider      *provider
-	client        *http.Client
-	oauth         oauth2.Config // without endpoint
+	client        *client
+	scopes        []string
 	origin        string
 	returnOrigins []string
 	sessions      *Sessions
@@ -58,8 +66,8 @@ func NewLogin(cfg LoginConfig) (*Login, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	client := outgoing(cfg.Client)
-	provider, err := newProvider(cfg.Issuer, client)
+	calls := outgoing(cfg.Client)
+	provider, err := newProvider(cfg.Issuer, calls)
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +76,9 @@ func NewLogin(cfg LoginConfig) (*Login, error) {
 		return nil, err
 	}
 	l := &Login{
-		provider: provider, client: client,
+		provider:      provider,
 		origin:        cfg.PublicURL.Scheme + "://" + cfg.PublicURL.Host,
+		scopes:        slices.Clone(cfg.Scopes),
 		returnOrigins: slices.Clone(cfg.ReturnOrigins),
 		sessions:      cfg.Sessions,
 		flows:         flows{cookies: cfg.Sessions.cookies, sealer: sealer, site: http.SameSiteLaxMode},
@@ -80,12 +89,11 @@ func NewLogin(cfg LoginConfig) (*Login, error) {
 	if cfg.FormPost {
 		l.flows.site = http.SameSiteNoneMode
 	}
-	l.oauth = oauth2.Config{
-		ClientID: cfg.ClientID, ClientSecret: cfg.ClientSecret.Reveal(),
-		RedirectURL: l.origin + "/oauth2/callback", Scopes: slices.Clone(cfg.Scopes),
+	l.client = &client{
+		id: cfg.ClientID, redirect: l.origin + "/oauth2/callback", prove: cfg.proof(), provider: provider, http: calls,
 	}
-	if !slices.Contains(l.oauth.Scopes, oidc.ScopeOpenID) {
-		l.oauth.Scopes = append([]string{oidc.ScopeOpenID}, l.oauth.Scopes...)
+	if !slices.Contains(l.scopes, oidc.ScopeOpenID) {
+		l.scopes = append([]string{oidc.ScopeOpenID}, l.scopes...)
 	}
 	return l, nil
 }
@@ -115,6 +123,13 @@ func (cfg *LoginConfig) check() error {
 	return nil
 }
 
+func (cfg *LoginConfig) proof() proof {
+	if cfg.ClientSecret.IsZero() {
+		return byNothing(cfg.ClientID)
+	}
+	return bySecret(cfg.ClientID, cfg.ClientSecret, cfg.SecretMethod)
+}
+
 // Start answers GET /oauth2/start?rd= with a redirect to the provider. An rd
 // that ReturnPath refuses counts as "/".
 func (l *Login) Start(w http.ResponseWriter, r *http.Request) error {
@@ -129,7 +144,8 @@ func (l *Login) Start(w http.ResponseWriter, r *http.Request) error {
 		options = append(options, oauth2.SetAuthURLParam("response_mode", "form_post"))
 	}
 	l.flows.keep(w.Header(), r, fl)
-	redirect(w, l.oauthAt(m).AuthCodeURL(fl.state, options...))
+	request := oauth2.Config{ClientID: l.client.id, RedirectURL: l.client.redirect, Scopes: l.scopes, Endpoint: m.endpoint}
+	redirect(w, request.AuthCodeURL(fl.state, options...))
 	return nil
 }
 
@@ -143,20 +159,6 @@ func (l *Login) metadata(ctx context.Context) (*metadata, error) {
 		return nil, unavailable(fmt.Errorf("discovering %s: no authorization or no token endpoint", l.provider.URL))
 	}
 	return held.value, nil
-}
-
-// oauthAt returns the client's configuration for the endpoints of m. How the
-// client authenticates is said, not tried out: a second try would present the
-// code twice. client_secret_basic is the default of Discovery 1.0 section 3.
-func (l *Login) oauthAt(m *metadata) *oauth2.Config {
-	c := l.oauth
-	c.Endpoint = m.endpoint
-	c.Endpoint.AuthStyle = oauth2.AuthStyleInHeader
-	post := slices.Contains(m.TokenAuth, "client_secret_post") && !slices.Contains(m.TokenAuth, "client_secret_basic")
-	if c.ClientSecret == "" || post {
-		c.Endpoint.AuthStyle = oauth2.AuthStyleInParams
-	}
-	return &c
 }
 
 // SignOut answers /oauth2/sign_out?rd=: it ends the session in this browser and
@@ -190,7 +192,7 @@ func (l *Login) endSession(ctx context.Context, state string) (string, bool) {
 		return "", false
 	}
 	q := u.Query()
-	q.Set("client_id", l.oauth.ClientID)
+	q.Set("client_id", l.client.id)
 	q.Set("post_logout_redirect_uri", l.origin+"/oauth2/sign_in")
 	q.Set("state", state)
 	u.RawQuery = q.Encode()

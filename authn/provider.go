@@ -5,10 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
-	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/oauth2"
 	"golang.org/x/time/rate"
 )
@@ -25,7 +25,7 @@ type provider struct {
 	Issuer
 	client   *http.Client
 	metadata remote[*metadata]
-	keys     remote[[]jose.JSONWebKey]
+	keys     remote[[]key]
 }
 
 // metadata is the part of OpenID Connect Discovery 1.0 section 3 in use here.
@@ -39,6 +39,11 @@ type metadata struct {
 	IssInReply bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 section 3
 }
 
+// wantsPost reports whether a secret is to be sent in the body and not in a header.
+func (m *metadata) wantsPost() bool {
+	return slices.Contains(m.TokenAuth, SecretPost) && !slices.Contains(m.TokenAuth, SecretBasic)
+}
+
 func newProvider(issuer Issuer, client *http.Client) (*provider, error) {
 	if err := issuer.check(); err != nil {
 		return nil, err
@@ -46,7 +51,7 @@ func newProvider(issuer Issuer, client *http.Client) (*provider, error) {
 	p := &provider{Issuer: issuer, client: client}
 	bucket := func() *rate.Limiter { return rate.NewLimiter(rate.Every(10*time.Second), 2) }
 	p.metadata = remote[*metadata]{fetch: p.discover, stale: metadataStale, again: bucket()}
-	p.keys = remote[[]jose.JSONWebKey]{fetch: p.fetchKeys, stale: keysStale, again: bucket()}
+	p.keys = remote[[]key]{fetch: p.fetchKeys, stale: keysStale, again: bucket()}
 	return p, nil
 }
 
@@ -89,7 +94,7 @@ func (p *provider) checkEndpoint(address string) error {
 	return nil
 }
 
-func (p *provider) fetchKeys(ctx context.Context) ([]jose.JSONWebKey, error) {
+func (p *provider) fetchKeys(ctx context.Context) ([]key, error) {
 	m, err := p.metadata.get(ctx)
 	if err != nil {
 		return nil, err
@@ -110,15 +115,19 @@ func (p *provider) fetchKeys(ctx context.Context) ([]jose.JSONWebKey, error) {
 
 // verify checks that the provider signed t, and returns the key set that says
 // so. A key unknown so far is looked for once more, as often as the bucket allows.
-func (p *provider) verify(ctx context.Context, t *jwt) (*held[[]jose.JSONWebKey], error) {
+func (p *provider) verify(ctx context.Context, t *jwt) (*held[[]key], error) {
+	if !p.accepts(t.alg) {
+		return nil, invalid("the algorithm %s is not one that tokens of %s may be signed with", clip(t.alg, 20), p.URL)
+	}
 	keys, err := p.keys.get(ctx)
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	said := t.signedBy(keys.value)
+	may := func(k key) bool { return p.binds(k.issuer, t.claims.text("tid")) }
+	said := t.signedBy(keys.value, may)
 	if said == unknownKey {
 		keys, err = p.keys.newer(ctx, keys)
-		said = t.signedBy(keys.value)
+		said = t.signedBy(keys.value, may)
 	}
 	switch {
 	case said == genuine:
