@@ -22,7 +22,10 @@ type Identity struct {
 
 	Groups []string
 	Roles  []string
-	Scopes []string // of a bearer token; a session has none
+	// GroupsOmitted says that the provider left groups out because there are too
+	// many for a token (Entra's overage): Groups is then not all of them.
+	GroupsOmitted bool
+	Scopes        []string // of a bearer token; a session has none
 	// Claims are further claims that some route's rule names, values as strings.
 	Claims map[string][]string
 

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	lru "github.com/hashicorp/golang-lru/v2"
 )
 
@@ -28,6 +27,9 @@ type BearerConfig struct {
 	// ClientID is the client of the login, if there is one. ID tokens are made
 	// out to it, so a token with this audience must show that it is an access token.
 	ClientID string
+	// Login, if not nil, shares what it fetches of its issuer: that one's metadata
+	// and keys are then fetched once for both.
+	Login *Login
 	// Client makes every outgoing call with its Transport; nil means the default
 	// one. Its redirect policy, cookie jar and timeout are not used.
 	Client *http.Client
@@ -43,10 +45,16 @@ type BearerConfig struct {
 // A field of another scheme (Basic, say) is not a credential of this kind and
 // counts as none: the answer to it is the same challenge that names Bearer.
 type Bearer struct {
-	providers  []*provider
+	parties    []party
 	clientID   string
 	claims     func() []string
 	remembered *lru.Cache[[sha256.Size]byte, verified]
+}
+
+// A party is an issuer of access tokens, and the provider that signs them.
+type party struct {
+	Issuer
+	provider *provider
 }
 
 // verified is what is remembered of a token. It holds while the key set that
@@ -55,7 +63,7 @@ type verified struct {
 	identity *Identity
 	until    time.Time
 	provider *provider
-	keys     *held[[]jose.JSONWebKey]
+	keys     *held[[]key]
 }
 
 // NewBearer returns a Bearer. It does not touch the network. An issuer without
@@ -74,14 +82,17 @@ func NewBearer(cfg BearerConfig) (*Bearer, error) {
 		if len(issuer.Audiences) == 0 {
 			return nil, fmt.Errorf("issuer %q needs an audience", issuer.URL)
 		}
-		if slices.ContainsFunc(b.providers, func(p *provider) bool { return p.URL == issuer.URL }) {
+		if slices.ContainsFunc(b.parties, func(p party) bool { return p.URL == issuer.URL }) {
 			return nil, fmt.Errorf("issuer %q is listed twice", issuer.URL)
 		}
 		p, err := newProvider(issuer, client)
 		if err != nil {
 			return nil, err
 		}
-		b.providers = append(b.providers, p)
+		if l := cfg.Login; l != nil && l.provider.URL == issuer.URL && slices.Equal(l.provider.Algorithms, issuer.Algorithms) {
+			p = l.provider
+		}
+		b.parties = append(b.parties, party{issuer, p})
 	}
 	return b, nil
 }
@@ -176,12 +187,12 @@ func (b *Bearer) verify(ctx context.Context, raw string) (*verified, error) {
 		return nil, err
 	}
 	iss, tid := t.claims.text("iss"), t.claims.text("tid")
-	at := slices.IndexFunc(b.providers, func(p *provider) bool { return p.names(iss, tid) })
+	at := slices.IndexFunc(b.parties, func(p party) bool { return p.names(iss, tid) })
 	if at < 0 {
-		return nil, invalid("the issuer %q is not one of this proxy's", clip(iss, 200))
+		return nil, invalid("the issuer is %q, this proxy trusts %s", clip(iss, 200), b.issuers())
 	}
-	p := b.providers[at]
-	keys, err := p.verify(ctx, t)
+	p := b.parties[at]
+	keys, err := p.provider.verify(ctx, t)
 	if err != nil {
 		return nil, err
 	}
@@ -203,7 +214,15 @@ func (b *Bearer) verify(ctx context.Context, raw string) (*verified, error) {
 	}
 	id := p.identify(t.claims, b.claims())
 	id.Method, id.Expires = ByBearer, expires
-	return &verified{id, earlier(expires, time.Now().Add(rememberFor)), p, keys}, nil
+	return &verified{id, earlier(expires, time.Now().Add(rememberFor)), p.provider, keys}, nil
+}
+
+func (b *Bearer) issuers() string {
+	var all []string
+	for _, p := range b.parties {
+		all = append(all, p.URL)
+	}
+	return quoted(all)
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -221,7 +240,25 @@ func isFor(t *jwt, expected []string) error {
 	if slices.ContainsFunc(aud, func(a string) bool { return slices.Contains(expected, a) }) {
 		return nil
 	}
+	if slices.ContainsFunc(aud, ofAzure) {
+		return invalid("the audience is %s: that is a token for Azure itself, which this proxy takes from nobody; get one for %s", quoted(aud), quoted(expected))
+	}
 	return invalid("the audience is %s, this proxy expects %s", quoted(aud), quoted(expected))
+}
+
+// ofAzure reports whether an audience is that of the workspace's own interfaces.
+// A token for them is what the proxy calls models with: one that somebody presents
+// here was taken from the proxy, or lets him call the model without it (the
+// collector that accepted any token like its own, CVE-2026-42602).
+func ofAzure(audience string) bool {
+	host, _, _ := strings.Cut(strings.TrimPrefix(audience, "https://"), "/")
+	switch host {
+	case "ml.azure.com", "ml.azure.us", "ml.azure.cn", "management.azure.com", "management.core.windows.net",
+		"management.usgovcloudapi.net", "management.core.usgovcloudapi.net", "management.chinacloudapi.cn", "management.core.chinacloudapi.cn",
+		"graph.microsoft.com", "00000003-0000-0000-c000-000000000000":
+		return true
+	}
+	return false
 }
 
 func quoted(list []string) string {

@@ -185,7 +185,7 @@ func TestBearerRefuses(t *testing.T) {
 		{"kid as a path", good, []authntest.SignOption{authntest.WithKey("ES256", stranger), authntest.WithHeader("kid", "../../dev/null")}, "signature"},
 		{"unknown critical header", good, []authntest.SignOption{authntest.WithHeader("crit", []string{"x"}), authntest.WithHeader("x", 1)}, ""},
 		{"expired and forged", with(good, "exp", 1), []authntest.SignOption{authntest.WithKey("ES256", stranger)}, "signature"},
-		{"issuer unknown", with(good, "iss", "https://evil.example"), nil, "issuer"},
+		{"issuer unknown", with(good, "iss", "https://evil.example"), nil, `the issuer is "https://evil.example", this proxy trusts "http`},
 		{"issuer missing", with(good, "iss", nil), nil, "issuer"},
 		{"issuer as a list", with(good, "iss", []string{p.Issuer()}), nil, "issuer"},
 		{"issuer with a slash more", with(good, "iss", p.Issuer()+"/"), nil, "issuer"},
@@ -201,7 +201,9 @@ func TestBearerRefuses(t *testing.T) {
 		{"subject empty", with(good, "sub", ""), nil, "subject"},
 		{"subject a number", with(good, "sub", 7), nil, "subject"},
 		{"subject with a lone surrogate", nil, []authntest.SignOption{raw(strings.Replace(text, "user-alice", `\ud800`, 1))}, "subject"},
-		{"audience of another API", with(good, "aud", "https://management.azure.com/"), nil, `the audience is "https://management.azure.com/", this proxy expects "api://models"`},
+		{"audience of another API", with(good, "aud", "api://other"), nil, `the audience is "api://other", this proxy expects "api://models"`},
+		{"the proxy's own upstream token", with(good, "aud", "https://ml.azure.com"), nil, `that is a token for Azure itself, which this proxy takes from nobody; get one for "api://models"`},
+		{"a token for the resource manager", with(good, "aud", "https://management.azure.com/"), nil, "a token for Azure itself"},
 		{"audience with case", with(good, "aud", "API://models"), nil, "audience"},
 		{"audience prefix", with(good, "aud", audience+"/x"), nil, "audience"},
 		{"audience missing", with(good, "aud", nil), nil, "audience"},
@@ -268,7 +270,7 @@ func second[T any](_ T, err error) error { return err }
 func TestBadBearerIsNotMadeGoodByACookie(t *testing.T) {
 	s := newSite(t, siteOptions{})
 	answer := http.Header{}
-	if err := s.sessions.Start(answer, request(), &authn.Identity{Issuer: "i", Subject: "cookie"}); err != nil {
+	if err := s.sessions.Start(answer, request(), &authn.Identity{Issuer: "i", Subject: "cookie"}, authn.Tokens{}); err != nil {
 		t.Fatal(err)
 	}
 	both := authn.FirstOf(s.bearer, s.sessions)

@@ -104,6 +104,16 @@ func (c claims) texts(name string) []string {
 	return nil
 }
 
+// omits reports whether the provider says that a claim is to be had elsewhere
+// (OpenID Connect Core 1.0 section 5.6.2), which is what Entra does with more
+// groups than fit: _claim_names, or hasgroups alone. The address that comes along
+// (_claim_sources) is not called: a token does not tell the proxy whom to ask.
+func (c claims) omits(name string) bool {
+	elsewhere, _ := c["_claim_names"].(map[string]any)
+	_, named := elsewhere[name]
+	return named || (name == "groups" && c.isTrue("hasgroups"))
+}
+
 // values is texts for rules on any claim: numbers and booleans count as they are written.
 func (c claims) values(name string) []string {
 	list, ok := c[name].([]any)

@@ -16,12 +16,16 @@ func (p *packer) number(n uint64)    { *p = binary.AppendUvarint(*p, n) }
 func (p *packer) moment(t time.Time) { *p = binary.AppendVarint(*p, unixOrZero(t)) }
 func (p *packer) text(s string)      { p.number(uint64(len(s))); *p = append(*p, s...) }
 
-func (p *packer) flag(b bool) {
-	if b {
-		p.number(1)
-	} else {
-		p.number(0)
+// flags writes booleans as the bits of one number, the first the lowest: one
+// that is added at the end is false in what was written before.
+func (p *packer) flags(bits ...bool) {
+	var n uint64
+	for i, b := range bits {
+		if b {
+			n |= 1 << i
+		}
 	}
+	p.number(n)
 }
 
 func (p *packer) texts(list []string) {
@@ -96,7 +100,12 @@ func (u *unpacker) text() string {
 	return s
 }
 
-func (u *unpacker) flag() bool { return u.number() == 1 }
+func (u *unpacker) flags(bits ...*bool) {
+	n := u.number()
+	for i, b := range bits {
+		*b = n&(1<<i) != 0
+	}
+}
 
 func (u *unpacker) texts() []string {
 	n := u.length()

@@ -25,6 +25,7 @@ func (i Issuer) identify(c claims, further []string) *Identity {
 		EmailVerified: c.text("email") != "" && (c.isTrue("email_verified") || c.isTrue("xms_edov")),
 		Groups:        c.texts(i.groupsClaim()),
 		Roles:         c.texts(i.rolesClaim()),
+		GroupsOmitted: c.omits(i.groupsClaim()),
 		Scopes:        slices.Concat(c.words("scp"), c.words("scope")),
 	}
 	id.Time, _ = c.time("auth_time")

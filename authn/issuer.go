@@ -19,6 +19,10 @@ type Issuer struct {
 	Audiences []string
 	// Tenants, when not empty, lists the values of tid that are let in.
 	Tenants []string
+	// Algorithms are those that its tokens may be signed with; all of
+	// [SigningAlgorithms] if there are none. An issuer that is known to use one
+	// alone leaves no choice to who forges a token (RFC 8725 section 3.1).
+	Algorithms []string
 	// GroupsClaim and RolesClaim name the claims to take; "groups" and "roles" if empty.
 	GroupsClaim, RolesClaim string
 }
@@ -37,6 +41,11 @@ func (i Issuer) check() error {
 	}
 	if slices.Contains(i.Audiences, "") || slices.Contains(i.Tenants, "") {
 		return errors.New("issuer " + i.URL + ": an empty audience or tenant")
+	}
+	for _, a := range i.Algorithms {
+		if !slices.Contains(SigningAlgorithms(), a) {
+			return fmt.Errorf("issuer %s: the algorithm %q is none of %s", i.URL, a, strings.Join(SigningAlgorithms(), ", "))
+		}
 	}
 	return nil
 }
@@ -94,6 +103,27 @@ func (i Issuer) namesAny(iss string) bool {
 	}
 	tenant, _, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
 	return i.names(iss, tenant)
+}
+
+// binds reports whether a key whose entry in the key set names signer may sign a
+// token of the tenant tid. The set of a multi-tenant Entra issuer holds keys of
+// single tenants, that of all consumers for one, beside the common ones: without
+// this, who may use one of those could sign for every tenant. Keys name v2
+// issuers even where they sign v1 tokens.
+func (i Issuer) binds(signer, tid string) bool {
+	host, tenant, _, ok := i.entra()
+	if !ok || signer == "" {
+		return true
+	}
+	if i.multiTenant() {
+		tenant = tid
+	}
+	return strings.ReplaceAll(signer, "{tenantid}", tenant) == "https://"+host+"/"+tenant+"/v2.0"
+}
+
+// accepts reports whether tokens may be signed with alg.
+func (i Issuer) accepts(alg string) bool {
+	return len(i.Algorithms) == 0 || slices.Contains(i.Algorithms, alg)
 }
 
 // admits reports whether tid is let in.

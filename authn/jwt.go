@@ -16,13 +16,19 @@ import (
 // leeway is how far clocks may differ.
 const leeway = 60 * time.Second
 
-// algorithms are those accepted, all asymmetric: with an HMAC one, a provider's
-// public key would do as the secret. "none" is absent as well.
+// SigningAlgorithms returns the algorithms that there are for an
+// [Issuer].Algorithms (RFC 7518 section 3.1, RFC 8037), all asymmetric: with an
+// HMAC one, a provider's public key would do as the secret. "none" is absent as well.
+func SigningAlgorithms() []string {
+	return []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+}
+
 func algorithms() []jose.SignatureAlgorithm {
-	return []jose.SignatureAlgorithm{
-		jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512,
-		jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
+	var all []jose.SignatureAlgorithm
+	for _, name := range SigningAlgorithms() {
+		all = append(all, jose.SignatureAlgorithm(name))
 	}
+	return all
 }
 
 // A jwt is a signed token taken apart. Nothing in it is true until

@@ -10,24 +10,32 @@ import (
 
 const maxKeys = 100 // of one set; a token without kid is tried against each
 
+// A key is one that a provider signs with.
+type key struct {
+	jose.JSONWebKey
+	// issuer is whom the key signs for, in the sets of Entra: a tenant's address or
+	// a template with {tenantid}. RFC 7517 knows no such member; others leave it out.
+	issuer string
+}
+
 // parseKeys reads a JSON Web Key Set. A key that is broken, of unknown type, not
 // public or not for signatures is skipped, and the rest serves (RFC 7517 section
 // 5): one ML-DSA key in a set has been seen to end all logins of a proxy.
 // Symmetric keys are skipped too, so no public value can serve as an HMAC key.
-func parseKeys(body []byte) ([]jose.JSONWebKey, error) {
+func parseKeys(body []byte) ([]key, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(body, &set); err != nil {
 		return nil, err
 	}
-	var keys []jose.JSONWebKey
+	var keys []key
 	for _, raw := range set.Keys {
-		var key jose.JSONWebKey
-		if err := key.UnmarshalJSON(raw); err != nil || !usable(key) {
+		k, err := parseKey(raw)
+		if err != nil {
 			continue
 		}
-		if keys = append(keys, key); len(keys) == maxKeys {
+		if keys = append(keys, k); len(keys) == maxKeys {
 			break
 		}
 	}
@@ -37,14 +45,25 @@ func parseKeys(body []byte) ([]jose.JSONWebKey, error) {
 	return keys, nil
 }
 
-func usable(key jose.JSONWebKey) bool {
-	if !key.Valid() || !key.IsPublic() || (key.Use != "" && key.Use != "sig") {
-		return false
+func parseKey(raw []byte) (key, error) {
+	var k key
+	if err := k.UnmarshalJSON(raw); err != nil {
+		return key{}, err
 	}
-	if k, ok := key.Key.(*rsa.PublicKey); ok && k.N.BitLen() < 2048 {
-		return false // RFC 7518 section 3.3
+	members, err := decodeClaims(raw)
+	if err != nil {
+		return key{}, err
 	}
-	return true
+	k.issuer = members.text("issuer")
+	switch modulus, rsaKey := k.Key.(*rsa.PublicKey); {
+	case !k.Valid() || !k.IsPublic() || (k.Use != "" && k.Use != "sig"):
+		return key{}, errors.New("not a public key for signatures")
+	case rsaKey && modulus.N.BitLen() < 2048: // RFC 7518 section 3.3
+		return key{}, errors.New("an RSA key of less than 2048 bits")
+	case members.has("issuer") && k.issuer == "":
+		return key{}, errors.New("an issuer that is no text")
+	}
+	return k, nil
 }
 
 // A match is what a key set says about a signature.
@@ -56,8 +75,8 @@ const (
 	genuine
 )
 
-// signedBy compares the signature of t with keys.
-func (t *jwt) signedBy(keys []jose.JSONWebKey) match {
+// signedBy compares the signature of t with those keys that may sign for it.
+func (t *jwt) signedBy(keys []key, may func(key) bool) match {
 	found := unknownKey
 	for _, key := range keys {
 		if t.kid != "" && key.KeyID != "" && key.KeyID != t.kid {
@@ -66,7 +85,7 @@ func (t *jwt) signedBy(keys []jose.JSONWebKey) match {
 		if t.kid != "" && key.KeyID == t.kid {
 			found = forged
 		}
-		if key.Algorithm != "" && key.Algorithm != t.alg {
+		if (key.Algorithm != "" && key.Algorithm != t.alg) || !may(key) {
 			continue
 		}
 		if _, err := t.jws.Verify(key.Key); err == nil {

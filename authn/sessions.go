@@ -64,6 +64,7 @@ type session struct {
 	id            string // random; Identity.Session is derived from it
 	created, used time.Time
 	identity      *Identity
+	tokens        Tokens
 }
 
 // Authenticate implements Authenticator. A cookie that is there and cannot be
@@ -99,9 +100,9 @@ func (s *Sessions) Authenticate(answer http.Header, r *http.Request) (*Identity,
 // is new whatever r carries, so that nobody can plant one and wait for its owner
 // to sign in (session fixation). An identity that does not fit into the cookies
 // a browser keeps is ErrForbidden.
-func (s *Sessions) Start(answer http.Header, r *http.Request, id *Identity) error {
+func (s *Sessions) Start(answer http.Header, r *http.Request, id *Identity, tokens Tokens) error {
 	now := time.Now()
-	return s.write(answer, r, &session{id: rand.Text(), created: now, used: now, identity: id})
+	return s.write(answer, r, &session{id: rand.Text(), created: now, used: now, identity: id, tokens: tokens})
 }
 
 // End removes the session cookie from the browser that sent r.
@@ -168,7 +169,7 @@ func (held *session) pack() []byte {
 	} {
 		p.text(s)
 	}
-	p.flag(id.EmailVerified)
+	p.flags(id.EmailVerified, id.GroupsOmitted)
 	p.texts(id.Groups)
 	p.texts(id.Roles)
 	p.table(id.Claims)
@@ -185,7 +186,7 @@ func unpackSession(plain []byte) (*session, error) {
 	} {
 		*s = u.text()
 	}
-	id.EmailVerified = u.flag()
+	u.flags(&id.EmailVerified, &id.GroupsOmitted)
 	id.Groups, id.Roles, id.Claims = u.texts(), u.texts(), u.table()
 	id.Time = u.moment()
 	return found, u.end()
