@@ -34,7 +34,7 @@ func (l *Login) Callback(w http.ResponseWriter, r *http.Request) error {
 	}
 	id, err := l.identity(r.Context(), reply, fl)
 	if err == nil {
-		err = l.sessions.Start(w.Header(), r, id)
+		err = l.sessions.Start(w.Header(), r, id, Tokens{})
 	}
 	if !errors.Is(err, ErrUnavailable) {
 		l.flows.drop(w.Header(), cookie)

@@ -44,7 +44,7 @@ func TestLargeSessionsAreSpreadOverCookies(t *testing.T) {
 		id := alice()
 		id.Groups = numbered(repeated("g", 16), chunks*110)
 		answer := http.Header{}
-		if err := s.Start(answer, r, id); err != nil {
+		if err := s.Start(answer, r, id, authn.Tokens{}); err != nil {
 			t.Fatal(err)
 		}
 		set := setCookies(answer)
@@ -64,7 +64,7 @@ func TestLargeSessionsAreSpreadOverCookies(t *testing.T) {
 	id := alice()
 	id.Groups = numbered(repeated("g", 16), 1000)
 	answer := http.Header{}
-	e := wantError(t, s.Start(answer, r, id), authn.ErrForbidden)
+	e := wantError(t, s.Start(answer, r, id, authn.Tokens{}), authn.ErrForbidden)
 	if len(answer) > 0 || !strings.Contains(e.Detail, "1000 groups") {
 		t.Errorf("%v, set %d cookies", e, len(answer))
 	}
@@ -77,7 +77,7 @@ func TestChunksOfALongerSessionAreRemoved(t *testing.T) {
 	id.Groups = numbered(repeated("g", 16), 4*110)
 	_, r := started(t, s, id)
 	for name, act := range map[string]func(http.Header){
-		"login":    func(h http.Header) { _ = s.Start(h, r, alice()) },
+		"login":    func(h http.Header) { _ = s.Start(h, r, alice(), authn.Tokens{}) },
 		"sign-out": func(h http.Header) { s.End(h, r) },
 	} {
 		answer := http.Header{}

@@ -41,7 +41,7 @@ func alice() *authn.Identity {
 func started(t testing.TB, s *authn.Sessions, id *authn.Identity) (http.Header, *http.Request) {
 	t.Helper()
 	answer := http.Header{}
-	if err := s.Start(answer, request(), id); err != nil {
+	if err := s.Start(answer, request(), id, authn.Tokens{}); err != nil {
 		t.Fatal(err)
 	}
 	return answer, carry(answer, request())
@@ -277,7 +277,7 @@ func TestPlantedSessionIsNotKept(t *testing.T) {
 	_, planted := started(t, s, &authn.Identity{Issuer: "i", Subject: "attacker"})
 	before, _ := s.Authenticate(http.Header{}, planted)
 	answer := http.Header{}
-	if err := s.Start(answer, planted, alice()); err != nil {
+	if err := s.Start(answer, planted, alice(), authn.Tokens{}); err != nil {
 		t.Fatal(err)
 	}
 	after, err := s.Authenticate(http.Header{}, carry(answer, request()))
