@@ -334,6 +334,8 @@ func TestNewBearerRefuses(t *testing.T) {
 		"query":          {{URL: "https://idp.example?x", Audiences: good.Audiences}},
 		"password":       {{URL: "https://u:p@idp.example", Audiences: good.Audiences}},
 		"twice":          {good, good},
+		"algorithm none": {{URL: good.URL, Audiences: good.Audiences, Algorithms: []string{"none"}}},
+		"HMAC":           {{URL: good.URL, Audiences: good.Audiences, Algorithms: []string{"RS256", "HS256"}}},
 		"every tenant":   {{URL: "https://login.microsoftonline.com/organizations/v2.0", Audiences: good.Audiences}},
 	} {
 		if b, err := authn.NewBearer(authn.BearerConfig{Issuers: issuers}); err == nil || b != nil {

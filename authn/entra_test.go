@@ -24,6 +24,7 @@ type issuer struct {
 	url, named string // named is what its metadata says instead
 	mu         sync.Mutex
 	key        *ecdsa.PrivateKey
+	signer     any // the member issuer of the key in the set, as Entra has it; nil: none
 	kid        int
 	down       bool
 }
@@ -58,8 +59,18 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			"issuer": i.named, "jwks_uri": i.url + "/keys", "authorization_endpoint": i.url + "/authorize", "token_endpoint": i.url + "/token",
 		})
 	default:
-		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{{Key: i.key.Public(), KeyID: i.keyID(), Use: "sig"}}})
+		_ = json.NewEncoder(w).Encode(map[string]any{"keys": []any{i.published()}})
 	}
+}
+
+func (i *issuer) published() map[string]any {
+	text, _ := json.Marshal(jose.JSONWebKey{Key: i.key.Public(), KeyID: i.keyID(), Use: "sig"})
+	var members map[string]any
+	_ = json.Unmarshal(text, &members)
+	if i.signer != nil {
+		members["issuer"] = i.signer
+	}
+	return members
 }
 
 func (i *issuer) keyID() string { return fmt.Sprint(i.kid) }
@@ -120,6 +131,62 @@ func TestEntraIssuers(t *testing.T) {
 	}
 }
 
+// TestKeyOfAnotherTenant: Entra's common key set holds keys that are for single
+// tenants; one of those signs for that tenant alone.
+func TestKeyOfAnotherTenant(t *testing.T) {
+	const login = "https://login.microsoftonline.com/"
+	for _, c := range []struct {
+		name   string
+		tenant string // of the issuer
+		signer any
+		v1     bool
+		want   error
+	}{
+		{"no issuer", "common", nil, false, nil},
+		{"the template", "common", login + "{tenantid}/v2.0", false, nil},
+		{"the template, a v1 token", "common", login + "{tenantid}/v2.0", true, nil},
+		{"our tenant", "common", login + ours + "/v2.0", false, nil},
+		{"the consumers' tenant", "common", login + "9188040d-6c67-4c5b-b112-36a304b66dad/v2.0", false, authn.ErrInvalid},
+		{"the consumers' tenant, a v1 token", "common", login + "9188040d-6c67-4c5b-b112-36a304b66dad/v2.0", true, authn.ErrInvalid},
+		{"another host", "common", "https://login.microsoftonline.us/{tenantid}/v2.0", false, authn.ErrInvalid},
+		{"one tenant, the template", ours, login + "{tenantid}/v2.0", false, nil},
+		{"one tenant, another's key", ours, login + theirs + "/v2.0", false, authn.ErrInvalid},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			entra := newIssuer(t, login+c.tenant+"/v2.0")
+			entra.signer = c.signer
+			if c.tenant == "common" {
+				entra.named = login + "{tenantid}/v2.0"
+			}
+			b := must(authn.NewBearer(authn.BearerConfig{
+				Issuers: []authn.Issuer{{URL: entra.url, Audiences: []string{audience}, Tenants: []string{ours}}},
+				Client:  &http.Client{Transport: inMemory{entra}},
+			}))(t)
+			claims := map[string]any{"iss": login + ours + "/v2.0", "tid": ours, "aud": audience, "sub": "s", "exp": time.Now().Add(time.Hour).Unix()}
+			if c.v1 {
+				claims["iss"] = "https://sts.windows.net/" + ours + "/"
+			}
+			if _, err := authenticate(b, entra.sign(t, claims)); c.want == nil && err != nil {
+				t.Error(err)
+			} else if c.want != nil {
+				wantError(t, err, c.want)
+			}
+		})
+	}
+	broken := newIssuer(t, login+ours+"/v2.0")
+	broken.signer = 7
+	b := must(authn.NewBearer(authn.BearerConfig{
+		Issuers: []authn.Issuer{{URL: broken.url, Audiences: []string{audience}}}, Client: &http.Client{Transport: inMemory{broken}},
+	}))(t)
+	wantError(t, second(authenticate(b, broken.sign(t, broken.claims()))), authn.ErrUnavailable)
+
+	other := newIssuer(t, "https://idp.example") // elsewhere the member means nothing
+	other.signer = "https://login.microsoftonline.com/" + theirs + "/v2.0"
+	if _, err := authenticate(other.bearer(t), other.sign(t, other.claims())); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestEntraIdentities(t *testing.T) {
 	entra := newIssuer(t, "https://login.microsoftonline.com/"+ours+"/v2.0")
 	b := must(authn.NewBearer(authn.BearerConfig{
@@ -153,6 +220,22 @@ func TestEntraIdentities(t *testing.T) {
 		{"email of a verified domain", map[string]any{"scp": "a", "email": "a@corp.example", "xms_edov": true}, func(id *authn.Identity) bool {
 			return id.EmailVerified
 		}},
+		{"groups overage", map[string]any{"scp": "a", "_claim_names": map[string]any{"groups": "src1"}, "_claim_sources": map[string]any{
+			"src1": map[string]any{"endpoint": "https://graph.windows.net/x/users/y/getMemberObjects"},
+		}}, func(id *authn.Identity) bool { return id.GroupsOmitted && id.Groups == nil }},
+		{"groups overage, short", map[string]any{"scp": "a", "hasgroups": true}, func(id *authn.Identity) bool { return id.GroupsOmitted }},
+		{"another claim elsewhere", map[string]any{"scp": "a", "_claim_names": map[string]any{"wids": "src1"}, "hasgroups": false, "groups": []string{"g"}}, func(id *authn.Identity) bool {
+			return !id.GroupsOmitted && len(id.Groups) == 1
+		}},
+		{"a guest", map[string]any{"scp": "a", "idp": "https://sts.windows.net/" + theirs + "/", "upn": "eve_evil.example#EXT#@corp.example", "email": "eve@evil.example"}, func(id *authn.Identity) bool {
+			return id.Tenant == ours && id.Username == "eve_evil.example#EXT#@corp.example" && !id.EmailVerified
+		}},
+		{"app-only, optional claims", map[string]any{"appid": "app", "idtyp": "app", "roles": []string{"Score"}, "oid": "sp"}, func(id *authn.Identity) bool {
+			return id.Client == "app" && id.ObjectID == "sp" && id.Tenant == ours && id.Name == "" && !id.EmailVerified
+		}},
+		{"authenticated when", map[string]any{"scp": "a", "auth_time": 1700000000}, func(id *authn.Identity) bool {
+			return id.Method == authn.ByBearer && id.Time.Unix() == 1700000000
+		}},
 		{"verified, but there is no email", map[string]any{"scp": "a", "email_verified": true}, func(id *authn.Identity) bool {
 			return !id.EmailVerified
 		}},
@@ -168,4 +251,20 @@ func TestEntraIdentities(t *testing.T) {
 		})
 	}
 	wantError(t, second(authenticate(b, token(map[string]any{"name": "Alice"}))), authn.ErrInvalid) // an ID token without a nonce
+}
+
+// TestOmittedGroupsStayOmittedInASession: a session must not turn "too many to
+// say" into "none".
+func TestOmittedGroupsStayOmittedInASession(t *testing.T) {
+	for _, verified := range []bool{false, true} {
+		for _, omitted := range []bool{false, true} {
+			s, id := newSessions(t), alice()
+			id.EmailVerified, id.GroupsOmitted = verified, omitted
+			_, r := started(t, s, id)
+			got, err := s.Authenticate(http.Header{}, r)
+			if err != nil || got.EmailVerified != verified || got.GroupsOmitted != omitted {
+				t.Errorf("%+v %v", got, err)
+			}
+		}
+	}
 }
