@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -92,13 +93,24 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// freePort returns a port for another process to listen on.
+// freePort returns a port for another process to listen on. It lies below those
+// that systems give out by themselves, to connections too, so nobody else gets it
+// in the meantime.
 func freePort(t *testing.T) string {
 	t.Helper()
-	l := listen(t)
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	for range 1000 {
+		n, err := rand.Int(rand.Reader, big.NewInt(10_000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := strconv.FormatInt(20_000+n.Int64(), 10)
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			_ = l.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free between 20000 and 30000")
+	return ""
 }
 
 // tunnels is a forward proxy that takes every name to loopback: what a resolver
