@@ -26,7 +26,7 @@ func newCallers(s *config.Settings, client *http.Client, names *atomic.Pointer[n
 	var all []authn.Authenticator
 	if s.Login() {
 		issuer := authn.Issuer{
-			URL: s.OIDCIssuer, Audiences: s.OIDCAudiences, Tenants: s.OIDCTenants,
+			URL: s.OIDCIssuer, Audiences: s.OIDCAudiences, Tenants: s.OIDCTenants, Algorithms: s.OIDCAlgorithms,
 			GroupsClaim: s.OIDCGroupsClaim, RolesClaim: s.OIDCRolesClaim,
 		}
 		bearer.Issuers = append(bearer.Issuers, issuer)
@@ -49,12 +49,14 @@ func newCallers(s *config.Settings, client *http.Client, names *atomic.Pointer[n
 	}
 	for _, b := range s.BearerIssuers {
 		bearer.Issuers = append(bearer.Issuers, authn.Issuer{
-			URL: b.URL, Audiences: b.Audiences, Tenants: b.Tenants, GroupsClaim: b.GroupsClaim, RolesClaim: b.RolesClaim,
+			URL: b.URL, Audiences: b.Audiences, Tenants: b.Tenants, Algorithms: b.Algorithms,
+			GroupsClaim: b.GroupsClaim, RolesClaim: b.RolesClaim,
 		})
 	}
 	if len(bearer.Issuers) == 0 {
 		return c, nil
 	}
+	bearer.Login = c.login
 	tokens, err := authn.NewBearer(bearer)
 	if err != nil {
 		return callers{}, err

@@ -25,6 +25,8 @@ func (c *checker) login() {
 		}
 	}
 	c.issuer(Prefix+"OIDC_ISSUER", Prefix+"OIDC_TENANTS", c.s.OIDCIssuer, c.s.OIDCTenants)
+	c.algorithms(Prefix+"OIDC_ALGORITHMS", c.s.OIDCAlgorithms)
+	c.audiences(Prefix+"OIDC_AUDIENCES", c.s.OIDCAudiences)
 	if _, ok := c.value("OIDC_SCOPES"); ok && !slices.Contains(c.s.OIDCScopes, "openid") && c.s.OIDCScopes != nil {
 		c.mistake("OIDC_SCOPES", "lacks openid, without which it is no OpenID login")
 	}
@@ -67,6 +69,32 @@ func (c *checker) issuers() {
 		}
 		seen[b.URL] = prefix + "URL"
 		c.issuer(prefix+"URL", prefix+"TENANTS", b.URL, b.Tenants)
+		c.algorithms(prefix+"ALGORITHMS", b.Algorithms)
+		c.audiences(prefix+"AUDIENCES", b.Audiences)
+	}
+}
+
+// algorithms takes asymmetric ones alone: what verifies an HMAC can also make one.
+func (c *checker) algorithms(where string, list []string) {
+	known := []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+	for _, a := range list {
+		if !slices.Contains(known, a) {
+			c.add(where, "has something else than "+strings.Join(known, ", ")+", which are all there are")
+			return
+		}
+	}
+}
+
+// audiences refuses Azure's own: whoever holds a token for one of them, for
+// whatever purpose it was made, could call every model here with it.
+func (c *checker) audiences(where string, list []string) {
+	for _, a := range list {
+		host, _, _ := strings.Cut(strings.TrimPrefix(a, "https://"), "/")
+		switch host {
+		case "ml.azure.com", "management.azure.com", "management.core.windows.net", "graph.microsoft.com", "00000003-0000-0000-c000-000000000000":
+			c.add(where, "names a service of Azure itself, so every token for that would be good here: register an application for this proxy, and name that")
+			return
+		}
 	}
 }
 

@@ -40,6 +40,7 @@ type Settings struct {
 	OIDCScopes       []string       `env:"OIDC_SCOPES" envDefault:"openid,profile,email" doc:"Scopes to ask for at login; add offline_access for refresh."`
 	OIDCAudiences    []string       `env:"OIDC_AUDIENCES" doc:"Audiences accepted in bearer tokens of that issuer; the client ID when absent."`
 	OIDCTenants      []string       `env:"OIDC_TENANTS" doc:"Tenants that are let in, for a multi-tenant Entra issuer."`
+	OIDCAlgorithms   []string       `env:"OIDC_ALGORITHMS" doc:"Algorithms that its tokens may be signed with, RS256 say; every asymmetric one when absent."`
 	OIDCGroupsClaim  string         `env:"OIDC_GROUPS_CLAIM" envDefault:"groups" doc:"The claim that holds the caller's groups."`
 	OIDCRolesClaim   string         `env:"OIDC_ROLES_CLAIM" envDefault:"roles" doc:"The claim that holds the caller's roles."`
 	CookieSecrets    []secret.Value `env:"COOKIE_SECRET" doc:"Base64, 32 random bytes each, newest first, comma-separated: what sessions are sealed with. Required for login."`
@@ -102,6 +103,7 @@ type BearerIssuer struct {
 	URL         string   `env:"URL" doc:"An issuer of bearer tokens."`
 	Audiences   []string `env:"AUDIENCES" doc:"Audiences accepted from it; required."`
 	Tenants     []string `env:"TENANTS" doc:"Tenants that are let in, for a multi-tenant Entra issuer."`
+	Algorithms  []string `env:"ALGORITHMS" doc:"Algorithms that its tokens may be signed with; every asymmetric one when absent."`
 	GroupsClaim string   `env:"GROUPS_CLAIM" envDefault:"groups" doc:"The claim that holds the caller's groups."`
 	RolesClaim  string   `env:"ROLES_CLAIM" envDefault:"roles" doc:"The claim that holds the caller's roles."`
 }

@@ -45,6 +45,7 @@ func malformed() map[string][]string {
 		"AZURE_DISABLE_INSTANCE_DISCOVERY": {"yes", "1", "TRUE"}, "AZURE_LOGIN": {"x", "Browser"}, "SDK_AUTH_FILE": file,
 		"ROUTES_FILE":          file,
 		"BEARER_ISSUERS_n_URL": url, "BEARER_ISSUERS_n_AUDIENCES": list, "BEARER_ISSUERS_n_TENANTS": list,
+		"OIDC_ALGORITHMS": append(list, "none", "HS256", "rs256", "RSA-OAEP"), "BEARER_ISSUERS_n_ALGORITHMS": append(list, "none", "HS256", "RS256,dir"),
 		"AZURE_AUTHORITY_HOST":    append(url, "http://login.example.com", "http://127.0.0.1:1", "https://login.microsoftonline.us"),
 		"AML_PRINCIPAL_CERT_FILE": file,
 	}
@@ -148,6 +149,9 @@ func TestSettingsTogether(t *testing.T) {
 		"a tenant list without an issuer":                 {set(oneRoute("AMLPROXY_OIDC_TENANTS=t"), "AMLPROXY_OIDC_ISSUER"), "AMLPROXY_OIDC_TENANTS", "no effect without"},
 		"every tenant of Entra":                           {set(oneRoute(), "AMLPROXY_OIDC_ISSUER=https://login.microsoftonline.com/common/v2.0"), "AMLPROXY_OIDC_TENANTS", "every tenant"},
 		"a bearer issuer without audiences":               {oneRoute("AMLPROXY_BEARER_ISSUERS_0_URL=https://b.example"), "AMLPROXY_BEARER_ISSUERS_0_AUDIENCES", "is missing"},
+		"an HMAC among the algorithms":                    {oneRoute("AMLPROXY_BEARER_ISSUERS_0_URL=https://b.example", "AMLPROXY_BEARER_ISSUERS_0_AUDIENCES=a", "AMLPROXY_BEARER_ISSUERS_0_ALGORITHMS=RS256,HS256"), "AMLPROXY_BEARER_ISSUERS_0_ALGORITHMS", "something else than RS256"},
+		"no algorithm at all, for the login":              {oneRoute("AMLPROXY_OIDC_ALGORITHMS=none"), "AMLPROXY_OIDC_ALGORITHMS", "something else than RS256"},
+		"the audience of Azure's own tokens":              {oneRoute("AMLPROXY_BEARER_ISSUERS_0_URL=https://b.example", "AMLPROXY_BEARER_ISSUERS_0_AUDIENCES=a,https://ml.azure.com"), "AMLPROXY_BEARER_ISSUERS_0_AUDIENCES", "a service of Azure itself"},
 		"audiences without an issuer":                     {oneRoute("AMLPROXY_BEARER_ISSUERS_0_AUDIENCES=a"), "AMLPROXY_BEARER_ISSUERS_0_URL", "is missing"},
 		"an issuer twice":                                 {oneRoute("AMLPROXY_BEARER_ISSUERS_0_URL=https://idp.example.com", "AMLPROXY_BEARER_ISSUERS_0_AUDIENCES=a"), "AMLPROXY_BEARER_ISSUERS_0_URL", "name each once"},
 		"a session renewed after its end":                 {oneRoute("AMLPROXY_SESSION_IDLE=10m"), "AMLPROXY_SESSION_REFRESH", "not shorter"},
