@@ -21,13 +21,18 @@ func (r rule) met(id *authn.Identity) bool {
 	return slices.ContainsFunc(r.of(id), func(v string) bool { return r.values[v] })
 }
 
+// unknown reports whether the provider did not say what the rule asks for.
+func (r rule) unknown(id *authn.Identity) bool { return r.kind == "groups" && id.GroupsOmitted }
+
 // access is an Access made ready. A nil one lets in anyone signed in.
 type access struct{ any, all, none []rule }
 
 // allows reports whether id may call. It never lets in nobody: a nil identity is
-// refused here once more, whatever became of the steps before.
+// refused here once more, whatever became of the steps before. Groups that the
+// provider left out count against the caller: he may be in those of none.
 func (a *access) allows(id *authn.Identity) bool {
 	met := func(r rule) bool { return r.met(id) }
+	maybe := func(r rule) bool { return r.met(id) || r.unknown(id) }
 	missed := func(r rule) bool { return !r.met(id) }
 	switch {
 	case id == nil:
@@ -36,7 +41,7 @@ func (a *access) allows(id *authn.Identity) bool {
 		return true
 	case len(a.any)+len(a.all)+len(a.none) == 0:
 		return false
-	case slices.ContainsFunc(a.none, met):
+	case slices.ContainsFunc(a.none, maybe):
 		return false
 	case slices.ContainsFunc(a.all, missed):
 		return false

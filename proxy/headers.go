@@ -142,11 +142,11 @@ func (f identityFields) set(h http.Header, prefix string, id *authn.Identity) {
 	if id == nil {
 		return
 	}
-	if f.user && plain(id.Subject) {
+	if f.user && single(id.Subject) {
 		h.Set(prefix+"User", id.Subject)
 	}
 	// An address that nobody vouches for is no identity (nOAuth).
-	if f.email && id.EmailVerified && plain(id.Email) {
+	if f.email && id.EmailVerified && single(id.Email) {
 		h.Set(prefix+"Email", id.Email)
 	}
 	if groups := joinable(id.Groups); f.groups && groups != "" {
@@ -159,12 +159,16 @@ func (f identityFields) set(h http.Header, prefix string, id *authn.Identity) {
 func joinable(values []string) string {
 	kept := make([]string, 0, len(values))
 	for _, v := range values {
-		if plain(v) && !strings.Contains(v, ",") {
+		if single(v) {
 			kept = append(kept, v)
 		}
 	}
 	return strings.Join(kept, ",")
 }
+
+// single reports whether v stands in a field as the one value that it is. Where
+// a field is read as a list (RFC 9110 section 5.6.1), the subject "a,root" is two.
+func single(v string) bool { return plain(v) && !strings.Contains(v, ",") }
 
 // plain reports whether v stands in a field as it is: printable ASCII (servers
 // disagree about any other byte, CVE-2023-27493), no space at either end.

@@ -157,7 +157,7 @@ func (p *Proxy) serve(x *exchange) *refusal {
 			return crossSiteRefused()
 		}
 		if !rt.access.allows(id) {
-			return p.notAllowed(id, rt.scopes, nil)
+			return p.notAllowed(id, rt.scopes, rt.access.why(id))
 		}
 	}
 

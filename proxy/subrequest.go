@@ -23,11 +23,11 @@ func (p *Proxy) serveAuth(x *exchange) *refusal {
 	}
 	for _, rule := range rules {
 		if !rule.allows(id) {
-			return p.notAllowed(id, "", nil)
+			return p.notAllowed(id, "", rule.why(id))
 		}
 	}
 	identityFields{user: true, email: true, groups: true}.set(x.w.Header(), "X-Auth-Request-", id)
-	if plain(id.Username) {
+	if single(id.Username) {
 		x.w.Header().Set("X-Auth-Request-Preferred-Username", id.Username)
 	}
 	x.write(http.StatusAccepted, typeJSON, nil)
