@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/oauth2"
+
+	"amlproxy/internal/secret"
 )
 
 const maxForm = 64 << 10 // bytes of a form_post
@@ -32,9 +34,9 @@ func (l *Login) Callback(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return forbidden("this sign-in was not started in this browser, or more than 10 minutes ago; please start again")
 	}
-	id, err := l.identity(r.Context(), reply, fl)
+	id, given, err := l.identity(r.Context(), reply, fl)
 	if err == nil {
-		err = l.sessions.Start(w.Header(), r, id, Tokens{})
+		err = l.sessions.Start(w.Header(), r, id, given)
 	}
 	if !errors.Is(err, ErrUnavailable) {
 		l.flows.drop(w.Header(), cookie)
@@ -81,35 +83,49 @@ func authorizationResponse(w http.ResponseWriter, r *http.Request) (url.Values, 
 }
 
 // identity turns the provider's answer into who signed in.
-func (l *Login) identity(ctx context.Context, reply url.Values, fl *flow) (*Identity, error) {
-	m, err := l.metadata(ctx)
+func (l *Login) identity(ctx context.Context, reply url.Values, fl *flow) (*Identity, Tokens, error) {
+	code, err := l.code(ctx, reply)
 	if err != nil {
-		return nil, err
-	}
-	if err := l.checkIss(reply, m); err != nil {
-		return nil, err
-	}
-	if reply.Has("error") {
-		return nil, providerSaid(reply.Get("error"), reply.Get("error_description"))
-	}
-	code := reply.Get("code")
-	if code == "" {
-		return nil, forbidden("the answer of the identity provider has no code")
-	}
-	// A code works once: without keys to check the ID token with, it is kept for
-	// when the browser tries again.
-	if _, err := l.provider.keys.get(ctx); err != nil {
-		return nil, unavailable(err)
+		return nil, Tokens{}, err
 	}
 	token, err := l.redeem(ctx, code, fl.verifier)
 	if err != nil {
-		return nil, err
+		return nil, Tokens{}, err
 	}
-	id, known, err := l.checkIDToken(ctx, token, fl.nonce)
+	t, err := l.checkIDToken(ctx, token, expected{nonce: fl.nonce, asked: fl.asked})
+	if err != nil {
+		return nil, Tokens{}, err
+	}
+	id, err := l.identify(ctx, token, t.claims)
+	if err != nil {
+		return nil, Tokens{}, err
+	}
+	given := Tokens{Refresh: secret.New(token.RefreshToken), ID: idTokenOf(token), Session: t.claims.text("sid")}
+	return id, given, nil
+}
+
+// identify returns who the claims of an ID token are about, with what only
+// userinfo says, as a session is to keep it.
+func (l *Login) identify(ctx context.Context, token *oauth2.Token, known claims) (*Identity, error) {
+	return l.completed(ctx, token, known, l.provider.identify(known, l.claims()))
+}
+
+// claimsOf returns who was has become, from what a refresh brought: the new ID
+// token, or where the provider gives none (OpenID Connect Core 1.0 section 12.2)
+// was with what userinfo says anew.
+func (l *Login) claimsOf(ctx context.Context, token *oauth2.Token, was *Identity) (*Identity, error) {
+	if idTokenOf(token).IsZero() {
+		return l.completed(ctx, token, nil, was.clone())
+	}
+	t, err := l.checkIDToken(ctx, token, expected{was: was})
 	if err != nil {
 		return nil, err
 	}
-	if err := l.complete(ctx, m, token, known, id); err != nil {
+	return l.identify(ctx, token, t.claims)
+}
+
+func (l *Login) completed(ctx context.Context, token *oauth2.Token, known claims, id *Identity) (*Identity, error) {
+	if err := l.complete(ctx, token, known, id); err != nil {
 		return nil, err
 	}
 	if l.keepGroups != nil {
@@ -117,6 +133,30 @@ func (l *Login) identity(ctx context.Context, reply url.Values, fl *flow) (*Iden
 	}
 	id.Method, id.Client, id.Scopes = BySession, l.client.id, nil
 	return id, nil
+}
+
+// code returns the code of an answer that is one, and the provider's.
+func (l *Login) code(ctx context.Context, reply url.Values) (string, error) {
+	m, err := l.metadata(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := l.checkIss(reply, m); err != nil {
+		return "", err
+	}
+	if reply.Has("error") {
+		return "", providerSaid(reply.Get("error"), reply.Get("error_description"))
+	}
+	code := reply.Get("code")
+	if code == "" {
+		return "", forbidden("the answer of the identity provider has no code")
+	}
+	// A code works once: without keys to check the ID token with, it is kept for
+	// when the browser tries again.
+	if _, err := l.provider.keys.get(ctx); err != nil {
+		return "", unavailable(err)
+	}
+	return code, nil
 }
 
 // checkIss compares the iss of the answer, so that a code of one provider is not
@@ -162,7 +202,11 @@ func (l *Login) redeem(ctx context.Context, code, verifier string) (*oauth2.Toke
 // lacks. Its answer only fills gaps and has to be about the same subject: a token
 // for somebody else's userinfo may have been slipped in (OpenID Connect Core 1.0
 // section 5.3.2).
-func (l *Login) complete(ctx context.Context, m *metadata, token *oauth2.Token, known claims, id *Identity) error {
+func (l *Login) complete(ctx context.Context, token *oauth2.Token, known claims, id *Identity) error {
+	m, err := l.metadata(ctx)
+	if err != nil {
+		return err
+	}
 	missing := !known.has("email") || !known.has(l.provider.groupsClaim())
 	if !missing || m.UserInfo == "" || !strings.EqualFold(token.Type(), "Bearer") {
 		return nil
@@ -182,17 +226,26 @@ func (l *Login) complete(ctx context.Context, m *metadata, token *oauth2.Token, 
 	if found.text("sub") != id.Subject {
 		return forbidden("the identity provider's userinfo is about somebody else")
 	}
-	more := l.provider.identify(found, l.claims())
-	if !known.has("email") { // both or neither: one source must not vouch for the other's address
+	id.take(l.provider.identify(found, l.claims()), func(name string) bool { return found.has(name) && !known.has(name) }, l.provider.Issuer)
+	return nil
+}
+
+// take takes from more what is asked for by the name of its claim.
+func (id *Identity) take(more *Identity, wanted func(claim string) bool, of Issuer) {
+	if wanted("email") { // both or neither: one source must not vouch for the other's address
 		id.Email, id.EmailVerified = more.Email, more.EmailVerified
 	}
 	id.Name, id.Username = orElse(id.Name, more.Name), orElse(id.Username, more.Username)
-	if !known.has(l.provider.groupsClaim()) {
-		id.Groups = more.Groups
+	if wanted(of.groupsClaim()) {
+		id.Groups, id.GroupsOmitted = more.Groups, more.GroupsOmitted
 	}
-	if !known.has(l.provider.rolesClaim()) {
+	if wanted(of.rolesClaim()) {
 		id.Roles = more.Roles
 	}
-	id.addClaims(more.Claims)
-	return nil
+	for name, values := range more.Claims {
+		if wanted(name) {
+			delete(id.Claims, name)
+			id.addClaims(map[string][]string{name: values})
+		}
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +27,19 @@ const (
 type flow struct {
 	state, nonce, verifier string
 	back                   string // where to go when signed in
+	bounces                uint64 // sign-ins just before this one that led to no session
+	asked                  asked
+}
+
+// asked is what the provider was asked for and has to have done.
+type asked struct {
+	maxAge string // in seconds; empty: not asked for
+	acr    string // one of these words
+}
+
+func (a asked) within() time.Duration {
+	seconds, _ := strconv.Atoi(a.maxAge) // validated
+	return time.Duration(seconds) * time.Second
 }
 
 func newFlow(back string) *flow {
@@ -110,14 +124,17 @@ func (f *flows) drop(answer http.Header, name string) {
 
 func (fl *flow) pack() []byte {
 	p := make(packer, 0, 256+len(fl.back))
-	for _, s := range []string{fl.state, fl.nonce, fl.verifier, fl.back} {
+	for _, s := range []string{fl.state, fl.nonce, fl.verifier, fl.back, fl.asked.maxAge, fl.asked.acr} {
 		p.text(s)
 	}
+	p.number(fl.bounces)
 	return p
 }
 
 func unpackFlow(plain []byte) (*flow, error) {
 	u := unpacker{rest: plain}
 	fl := &flow{state: u.text(), nonce: u.text(), verifier: u.text(), back: u.text()}
+	fl.asked = asked{maxAge: u.text(), acr: u.text()}
+	fl.bounces = u.number()
 	return fl, u.end()
 }
