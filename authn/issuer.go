@@ -15,6 +15,8 @@ type Issuer struct {
 	// for its v1 form), or a multi-tenant one (…/common/v2.0,
 	// …/organizations/v2.0, …/consumers/v2.0), which needs Tenants.
 	URL string
+	// Endpoints, when not nil, are used as they are, and nothing is discovered.
+	Endpoints *Endpoints
 	// Audiences are the values of aud accepted in bearer tokens.
 	Audiences []string
 	// Tenants, when not empty, lists the values of tid that are let in.
@@ -26,6 +28,11 @@ type Issuer struct {
 	// GroupsClaim and RolesClaim name the claims to take; "groups" and "roles" if empty.
 	GroupsClaim, RolesClaim string
 }
+
+// Endpoints are the addresses of a provider, for one that has no discovery
+// document or whose document is not to be believed. Login needs the first three,
+// Bearer needs Keys.
+type Endpoints struct{ Authorization, Token, Keys, EndSession, UserInfo string }
 
 // check reports what makes the issuer unusable.
 func (i Issuer) check() error {

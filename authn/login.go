@@ -22,8 +22,12 @@ type LoginConfig struct {
 	ClientSecret secret.Value // without one, PKCE alone proves who redeems the code
 	// SecretMethod is SecretBasic or SecretPost; if empty, what discovery asks for.
 	SecretMethod string
-	Scopes       []string // "openid" is added if it is missing
-	PublicURL    *url.URL // where browsers reach the proxy: scheme and host, no path
+	// ClientKey or ClientAssertion proves who the client is instead of a secret;
+	// the assertion is asked for at each request for tokens.
+	ClientKey       *ClientKey
+	ClientAssertion func() (secret.Value, error)
+	Scopes          []string // "openid" is added if it is missing
+	PublicURL       *url.URL // where browsers reach the proxy: scheme and host, no path
 	// ReturnOrigins are other origins (scheme://host[:port]) that rd may name.
 	ReturnOrigins []string
 	Sessions      *Sessions
@@ -102,6 +106,9 @@ func (cfg *LoginConfig) check() error {
 	if cfg.ClientID == "" {
 		return errors.New("login needs a client ID")
 	}
+	if err := cfg.checkProof(); err != nil {
+		return err
+	}
 	if cfg.Sessions == nil {
 		return errors.New("login needs sessions")
 	}
@@ -123,11 +130,35 @@ func (cfg *LoginConfig) check() error {
 	return nil
 }
 
-func (cfg *LoginConfig) proof() proof {
-	if cfg.ClientSecret.IsZero() {
-		return byNothing(cfg.ClientID)
+func (cfg *LoginConfig) checkProof() error {
+	given := 0
+	for _, is := range []bool{!cfg.ClientSecret.IsZero(), cfg.ClientKey != nil, cfg.ClientAssertion != nil} {
+		if is {
+			given++
+		}
 	}
-	return bySecret(cfg.ClientID, cfg.ClientSecret, cfg.SecretMethod)
+	switch {
+	case given > 1:
+		return errors.New("a client proves who it is in one way: a secret, a key or an assertion")
+	case !slices.Contains([]string{"", SecretBasic, SecretPost}, cfg.SecretMethod):
+		return fmt.Errorf("%q is no way to send a client's secret", cfg.SecretMethod)
+	case cfg.ClientKey != nil:
+		return cfg.ClientKey.check()
+	}
+	return nil
+}
+
+func (cfg *LoginConfig) proof() proof {
+	switch {
+	case cfg.ClientKey != nil:
+		key := *cfg.ClientKey
+		return byKey(cfg.ClientID, &key, cfg.Issuer)
+	case cfg.ClientAssertion != nil:
+		return byAssertion(cfg.ClientID, cfg.ClientAssertion)
+	case !cfg.ClientSecret.IsZero():
+		return bySecret(cfg.ClientID, cfg.ClientSecret, cfg.SecretMethod)
+	}
+	return byNothing(cfg.ClientID)
 }
 
 // Start answers GET /oauth2/start?rd= with a redirect to the provider. An rd

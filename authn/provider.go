@@ -36,7 +36,9 @@ type metadata struct {
 	UserInfo   string   `json:"userinfo_endpoint"`
 	EndSession string   `json:"end_session_endpoint"`
 	TokenAuth  []string `json:"token_endpoint_auth_methods_supported"`
-	IssInReply bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 section 3
+	// AssertionAlgs are what a client's assertion may be signed with.
+	AssertionAlgs []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+	IssInReply    bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207 section 3
 }
 
 // wantsPost reports whether a secret is to be sent in the body and not in a header.
@@ -50,7 +52,11 @@ func newProvider(issuer Issuer, client *http.Client) (*provider, error) {
 	}
 	p := &provider{Issuer: issuer, client: client}
 	bucket := func() *rate.Limiter { return rate.NewLimiter(rate.Every(10*time.Second), 2) }
-	p.metadata = remote[*metadata]{fetch: p.discover, stale: metadataStale, again: bucket()}
+	find := p.discover
+	if issuer.Endpoints != nil {
+		find = p.endpoints
+	}
+	p.metadata = remote[*metadata]{fetch: find, stale: metadataStale, again: bucket()}
 	p.keys = remote[[]key]{fetch: p.fetchKeys, stale: keysStale, again: bucket()}
 	return p, nil
 }
@@ -71,12 +77,26 @@ func (p *provider) discover(ctx context.Context) (*metadata, error) {
 	if err := found.Claims(m); err != nil {
 		return nil, fmt.Errorf("discovering %s: %w", p.URL, brief(err))
 	}
+	return m, p.checkEndpoints(m)
+}
+
+// endpoints returns what would be discovered from what was set by hand.
+func (p *provider) endpoints(context.Context) (*metadata, error) {
+	e := p.Endpoints
+	m := &metadata{
+		endpoint: oauth2.Endpoint{AuthURL: e.Authorization, TokenURL: e.Token},
+		Keys:     e.Keys, UserInfo: e.UserInfo, EndSession: e.EndSession,
+	}
+	return m, p.checkEndpoints(m)
+}
+
+func (p *provider) checkEndpoints(m *metadata) error {
 	for _, address := range []string{m.Keys, m.endpoint.AuthURL, m.endpoint.TokenURL, m.UserInfo, m.EndSession} {
 		if err := p.checkEndpoint(address); err != nil {
-			return nil, fmt.Errorf("discovering %s: %w", p.URL, err)
+			return fmt.Errorf("endpoints of %s: %w", p.URL, err)
 		}
 	}
-	return m, nil
+	return nil
 }
 
 // checkEndpoint refuses a step down from https to http. An endpoint may be absent.
