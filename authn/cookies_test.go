@@ -78,7 +78,7 @@ func TestChunksOfALongerSessionAreRemoved(t *testing.T) {
 	_, r := started(t, s, id)
 	for name, act := range map[string]func(http.Header){
 		"login":    func(h http.Header) { _ = s.Start(h, r, alice(), authn.Tokens{}) },
-		"sign-out": func(h http.Header) { s.End(h, r) },
+		"sign-out": func(h http.Header) { _, _ = s.End(h, r, false) },
 	} {
 		answer := http.Header{}
 		act(answer)

@@ -14,6 +14,9 @@ type packer []byte
 
 func (p *packer) number(n uint64)    { *p = binary.AppendUvarint(*p, n) }
 func (p *packer) moment(t time.Time) { *p = binary.AppendVarint(*p, unixOrZero(t)) }
+
+// instant is moment to the nanosecond; t is not zero.
+func (p *packer) instant(t time.Time) { *p = binary.AppendVarint(*p, t.UnixNano()) }
 func (p *packer) text(s string)      { p.number(uint64(len(s))); *p = append(*p, s...) }
 
 // flags writes booleans as the bits of one number, the first the lowest: one
@@ -81,6 +84,16 @@ func (u *unpacker) moment() time.Time {
 		return time.Time{}
 	}
 	return time.Unix(n, 0)
+}
+
+func (u *unpacker) instant() time.Time {
+	n, size := binary.Varint(u.rest)
+	if size <= 0 {
+		u.rest, u.bad = nil, true
+		return time.Time{}
+	}
+	u.rest = u.rest[size:]
+	return time.Unix(0, n)
 }
 
 // length reads a count of things of at least one byte each.

@@ -99,6 +99,7 @@ func NewLogin(cfg LoginConfig) (*Login, error) {
 	if !slices.Contains(l.scopes, oidc.ScopeOpenID) {
 		l.scopes = append([]string{oidc.ScopeOpenID}, l.scopes...)
 	}
+	cfg.Sessions.source = l.renew
 	return l, nil
 }
 
@@ -201,7 +202,9 @@ func (l *Login) SignOut(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		back = "/oauth2/sign_in"
 	}
-	l.sessions.End(w.Header(), r)
+	if _, err := l.sessions.End(w.Header(), r, r.URL.Query().Get("everywhere") == "1"); err != nil {
+		return err
+	}
 	if address, found := l.endSession(r.Context(), back); found {
 		back = address
 	}

@@ -1,11 +1,9 @@
 package authn
 
 import (
+	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
@@ -21,23 +19,51 @@ type SessionsConfig struct {
 	Secure bool
 	// Idle ends a session that is not used, Max ends every session.
 	Idle, Max time.Duration
-	// Refresh is how old the time of last use may grow before the cookie is
+	// Refresh is how old claims and the time of last use may grow before they are
 	// renewed. It counts as half of Idle if it is more than that, since else a
 	// session in use would end as idle.
 	Refresh time.Duration
+	// Redis keeps the sessions, for all replicas together. nil: each is in its cookie.
+	Redis *Redis
 }
 
-// Sessions is the Authenticator of the session cookie. The session is in the
-// cookie itself, sealed: any replica with the secret can read it, and a restart
-// ends none.
+// Sessions is the Authenticator of the session cookie.
 //
-// Without a store there is no revocation: a copy of a cookie made before the
-// sign-out works until it is idle.
+// Without Redis the session is in the cookie itself, sealed: any replica with
+// the secret can read it, and a restart ends none. What was ended before its
+// time (a sign-out, a back-channel logout) is then known to this process alone,
+// until it restarts: elsewhere a copy of the cookie works until it is idle.
+//
+// With Redis the cookie holds an identifier, sealed too, and a session that was
+// ended is gone everywhere.
+//
+// A Login that is made with it renews the claims of its sessions.
 type Sessions struct {
-	sealer             *sealer
-	cookies            cookies
-	secrets            []secret.Value
-	idle, max, refresh time.Duration
+	keeper  keeper
+	cookies cookies
+	secrets []secret.Value
+	lifetimes
+	ended    *ended
+	renewals *renewals
+	source   source // nil until there is a Login
+}
+
+// A keeper is where sessions are between requests. Its errors wrap
+// ErrUnavailable where it cannot be asked; any other says that there is no such
+// session.
+type keeper interface {
+	// begin keeps a session, and returns the cookie's value and its end.
+	begin(ctx context.Context, held *session) (value string, expires time.Time, err error)
+	// find returns the session that a cookie's value stands for.
+	find(ctx context.Context, value string, now time.Time) (*session, error)
+	// renew lets ask renew a session, once for all who share the keeper, and keeps
+	// what comes of it.
+	renew(ctx context.Context, held *session, ask func(context.Context, *session) (*session, error)) (*session, error)
+	// end forgets a session, endAll those that a provider means.
+	end(ctx context.Context, held *session) error
+	endAll(ctx context.Context, which logout) error
+	// once reports whether this is the first time that it is asked about name.
+	once(ctx context.Context, name string, until time.Time) (bool, error)
 }
 
 // NewSessions returns Sessions, or an error if a secret is missing, short or a
@@ -53,141 +79,133 @@ func NewSessions(cfg SessionsConfig) (*Sessions, error) {
 	if cfg.Refresh < 0 {
 		return nil, errors.New("the refresh time of a session is negative")
 	}
-	return &Sessions{
-		sealer: sealer, cookies: cookies{cfg.Secure}, secrets: cfg.Secrets,
-		idle: cfg.Idle, max: cfg.Max, refresh: min(cfg.Refresh, cfg.Idle/2),
-	}, nil
+	s := &Sessions{
+		cookies: cookies{cfg.Secure}, secrets: cfg.Secrets,
+		lifetimes: lifetimes{idle: cfg.Idle, max: cfg.Max, refresh: min(cfg.Refresh, cfg.Idle/2)},
+	}
+	if s.ended, err = newEnded(); err != nil {
+		return nil, err
+	}
+	s.renewals = newRenewals(s.lifetimes)
+	if cfg.Redis == nil {
+		s.keeper = &inCookies{sealer: sealer, name: s.cookies.name(), lifetimes: s.lifetimes, ended: s.ended}
+		s.renewals.mercy = siblingTime
+		return s, nil
+	}
+	s.keeper, err = newInRedis(cfg.Redis.client, cfg.Secrets, s.cookies.name(), s.lifetimes)
+	return s, err
 }
 
-// A session is what the cookie says.
-type session struct {
-	id            string // random; Identity.Session is derived from it
-	created, used time.Time
-	identity      *Identity
-	tokens        Tokens
+// Shared reports whether all replicas share the sessions, and an end of one is
+// an end everywhere.
+func (s *Sessions) Shared() bool {
+	_, alone := s.keeper.(*inCookies)
+	return !alone
 }
 
 // Authenticate implements Authenticator. A cookie that is there and cannot be
-// used (expired, altered, sealed with a secret since dropped) is ErrInvalid with
-// Error.Bearer unset: a navigation is to be sent to the login, a program to get
-// a 401 without an error code. All those look the same to the caller. The cookie
-// is left alone, since another replica may know the secret that this one does
-// not know yet; the next login replaces it.
+// used (expired, ended, altered, sealed with a secret since dropped) is ErrInvalid
+// with Error.Bearer unset: a navigation is to be sent to the login, a program to
+// get a 401 without an error code. All those look the same to the caller. The
+// cookie is left alone, since another replica may know the secret that this one
+// does not know yet; the next login replaces it. ErrUnavailable says that Redis
+// did not answer in time.
 //
-// A session whose last use is older than the refresh time is renewed: its new
-// cookie is added to answer, which may be nil where no answer can carry one.
+// A session that is older than the refresh time is renewed, which may wait for
+// the provider; a new cookie is added to answer. Where no answer can carry one it
+// is nil, and nothing is renewed.
 func (s *Sessions) Authenticate(answer http.Header, r *http.Request) (*Identity, error) {
+	held, err := s.find(r, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if answer == nil {
+		return held.identity, nil
+	}
+	current, err := s.current(r.Context(), held, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if !s.Shared() && (current != held || s.unused(held)) {
+		current = current.as(time.Now())
+		_ = s.carry(answer, r, current) // if it does not fit, the old cookie still serves
+	}
+	return current.identity, nil
+}
+
+// find returns the session that r carries.
+func (s *Sessions) find(r *http.Request, now time.Time) (*session, error) {
 	values := s.cookies.values(r)
 	if len(values) == 0 && len(r.CookiesNamed(s.cookies.name())) == 0 {
 		return nil, &Error{Kind: ErrNone}
 	}
-	now := time.Now()
 	err := errSeal
 	for _, value := range values {
-		var found *session
-		if found, err = s.read(value, now); err != nil {
-			continue
+		var held *session
+		if held, err = s.keeper.find(r.Context(), value, now); err == nil {
+			return held, nil
 		}
-		if answer != nil && now.Sub(found.used) > s.refresh {
-			s.renew(answer, r, found, now)
+		if errors.Is(err, ErrUnavailable) {
+			return nil, err
 		}
-		return found.identity, nil
 	}
 	return nil, caused(invalid("the session has ended"), err)
 }
 
+// unused reports whether the time of last use is to be renewed. While the claims
+// should be and cannot, it waits longer: another replica may have renewed them,
+// and its cookie must not be replaced with the older one.
+func (s *Sessions) unused(held *session) bool {
+	if s.due(held, time.Now()) {
+		return older(held.used, time.Now(), s.idle/2)
+	}
+	return older(held.used, time.Now(), s.refresh)
+}
+
 // Start begins a session for id and adds its cookie to answer. Its identifier
 // is new whatever r carries, so that nobody can plant one and wait for its owner
-// to sign in (session fixation). An identity that does not fit into the cookies
-// a browser keeps is ErrForbidden.
+// to sign in (session fixation). What does not fit into the cookies that a browser
+// keeps is ErrForbidden.
 func (s *Sessions) Start(answer http.Header, r *http.Request, id *Identity, tokens Tokens) error {
 	now := time.Now()
-	return s.write(answer, r, &session{id: rand.Text(), created: now, used: now, identity: id, tokens: tokens})
+	begun := &session{id: rand.Text(), created: now, used: now, claimed: now, identity: id, tokens: tokens}
+	return s.carry(answer, r, begun)
 }
 
-// End removes the session cookie from the browser that sent r.
-func (s *Sessions) End(answer http.Header, r *http.Request) {
-	s.cookies.set(answer, s.cookies.name(), "", time.Time{}, http.SameSiteLaxMode)
-	s.cookies.clear(answer, r, 1)
-}
-
-// renew is the one way in which a session goes on. Today that is a new time of
-// last use; claims renewed with a refresh token belong here.
-func (s *Sessions) renew(answer http.Header, r *http.Request, found *session, now time.Time) {
-	found.used = now
-	_ = s.write(answer, r, found) // it fitted before; if it does not now, the old cookie still serves
-}
-
-func (s *Sessions) write(answer http.Header, r *http.Request, held *session) error {
-	expires := s.expires(held)
-	value := s.sealer.seal(s.cookies.name(), expires, held.pack())
+// carry adds the cookie of a session to answer.
+func (s *Sessions) carry(answer http.Header, r *http.Request, held *session) error {
+	value, expires, err := s.keeper.begin(r.Context(), held)
+	if err != nil {
+		return err
+	}
 	if !s.cookies.write(answer, r, rand.Text()[:tagSize], value, expires) {
-		return forbidden("the identity is too large for a session: it has %d groups and %d roles",
-			len(held.identity.Groups), len(held.identity.Roles))
+		return forbidden("the session does not fit into the cookies that browsers keep: %d groups, %d roles, and a refresh token of %d bytes",
+			len(held.identity.Groups), len(held.identity.Roles), len(held.tokens.Refresh.Reveal()))
 	}
 	return nil
 }
 
-// expires returns the end of a session that is not used again.
-func (s *Sessions) expires(held *session) time.Time {
-	return earlier(held.used.Add(s.idle), held.created.Add(s.max))
-}
-
-// read opens a cookie's value. Lifetimes that were shortened since it was
-// sealed apply to it too.
-func (s *Sessions) read(value string, now time.Time) (*session, error) {
-	plain, _, err := s.sealer.open(s.cookies.name(), value)
+// End ends the session that r carries, or with everywhere all sessions of that
+// person, and removes the cookie from the browser. It returns the ID token that
+// the session held, if any, for the logout at the provider (id_token_hint).
+//
+// It is ErrUnavailable if Redis cannot be told, and with everywhere also ErrNone
+// or ErrInvalid if r carries no session; the cookie is kept then, since what it
+// stands for is.
+func (s *Sessions) End(answer http.Header, r *http.Request, everywhere bool) (idToken secret.Value, err error) {
+	held, err := s.find(r, time.Now())
+	switch {
+	case err == nil && everywhere:
+		err = s.keeper.endAll(r.Context(), logout{issuer: held.identity.Issuer, subject: held.identity.Subject})
+	case err == nil:
+		err = s.keeper.end(r.Context(), held)
+	case !everywhere && !errors.Is(err, ErrUnavailable):
+		held, err = new(session), nil // there is nothing to end but a broken cookie
+	}
 	if err != nil {
-		return nil, err
+		return secret.Value{}, err
 	}
-	found, err := unpackSession(plain)
-	if err != nil {
-		return nil, err
-	}
-	if !now.Before(s.expires(found)) {
-		return nil, fmt.Errorf("session %s has expired", found.label())
-	}
-	id := found.identity
-	id.Method, id.Session, id.Expires = BySession, found.label(), found.created.Add(s.max)
-	return found, nil
-}
-
-// label returns a name for logs from which the identifier cannot be told.
-func (held *session) label() string {
-	sum := sha256.Sum256([]byte("session " + held.id))
-	return base64.RawURLEncoding.EncodeToString(sum[:9])
-}
-
-// pack writes the fields; sealVersion belongs to their order.
-func (held *session) pack() []byte {
-	id, p := held.identity, make(packer, 0, 512)
-	p.text(held.id)
-	p.moment(held.created)
-	p.moment(held.used)
-	for _, s := range []string{
-		id.Issuer, id.Subject, id.Tenant, id.ObjectID, id.Client, id.Name, id.Username, id.Email,
-	} {
-		p.text(s)
-	}
-	p.flags(id.EmailVerified, id.GroupsOmitted)
-	p.texts(id.Groups)
-	p.texts(id.Roles)
-	p.table(id.Claims)
-	p.moment(id.Time)
-	return p
-}
-
-func unpackSession(plain []byte) (*session, error) {
-	u := unpacker{rest: plain}
-	id := new(Identity)
-	found := &session{id: u.text(), created: u.moment(), used: u.moment(), identity: id}
-	for _, s := range []*string{
-		&id.Issuer, &id.Subject, &id.Tenant, &id.ObjectID, &id.Client, &id.Name, &id.Username, &id.Email,
-	} {
-		*s = u.text()
-	}
-	u.flags(&id.EmailVerified, &id.GroupsOmitted)
-	id.Groups, id.Roles, id.Claims = u.texts(), u.texts(), u.table()
-	id.Time = u.moment()
-	return found, u.end()
+	s.cookies.set(answer, s.cookies.name(), "", time.Time{}, http.SameSiteLaxMode)
+	s.cookies.clear(answer, r, 1)
+	return held.tokens.ID, nil
 }

@@ -1,0 +1,54 @@
+package authn
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// inCookies is the keeper of sessions that are in their cookies. Nobody shares
+// it: what it knows besides is in this process.
+type inCookies struct {
+	sealer *sealer
+	name   string
+	lifetimes
+	ended *ended
+}
+
+func (k *inCookies) begin(_ context.Context, held *session) (string, time.Time, error) {
+	expires := k.expires(held)
+	return k.sealer.seal(k.name, expires, held.pack(false)), expires, nil
+}
+
+func (k *inCookies) find(_ context.Context, value string, now time.Time) (*session, error) {
+	plain, _, err := k.sealer.open(k.name, value)
+	if err != nil {
+		return nil, err
+	}
+	held, err := unpackSession(plain)
+	if err != nil {
+		return nil, err
+	}
+	if k.ended.has(held) {
+		return nil, fmt.Errorf("session %s was ended", held.label())
+	}
+	return k.check(held, now)
+}
+
+func (k *inCookies) renew(ctx context.Context, held *session, ask func(context.Context, *session) (*session, error)) (*session, error) {
+	return ask(ctx, held)
+}
+
+func (k *inCookies) end(_ context.Context, held *session) error {
+	k.ended.add(held)
+	return nil
+}
+
+func (k *inCookies) endAll(_ context.Context, which logout) error {
+	k.ended.addAll(which)
+	return nil
+}
+
+func (k *inCookies) once(_ context.Context, name string, until time.Time) (bool, error) {
+	return k.ended.once(name, until), nil
+}

@@ -1,0 +1,279 @@
+package authn
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"amlproxy/internal/secret"
+)
+
+const (
+	redisPrefix = "amlproxy:"
+	// leaseTime is how long a replica that was killed keeps the others from
+	// renewing the session it had begun with; one that lives extends its lease.
+	leaseTime = 5 * time.Second
+	leaseStep = time.Second
+	pollTime  = 25 * time.Millisecond
+)
+
+// inRedis is the keeper of sessions that all replicas share.
+//
+// The cookie holds the identifier and when the session began, sealed for that
+// purpose. Redis holds the session under a hash of the identifier, sealed under
+// that key's name for a third purpose: whoever reads Redis can neither read a
+// session nor make a cookie of one, and whoever writes to it can make none up
+// nor exchange two. How long a session is unused is counted by Redis.
+//
+// For each subject, and each session of the provider, Redis also holds which
+// sessions there are, by their keys.
+type inRedis struct {
+	client *redis.Client
+	cookie *sealer // of what the cookie holds
+	value  *sealer // of what Redis holds
+	name   string  // of the cookie
+	lifetimes
+}
+
+func newInRedis(client *redis.Client, secrets []secret.Value, name string, l lifetimes) (*inRedis, error) {
+	cookie, err := newSealer(secrets, "session identifier")
+	if err != nil {
+		return nil, err
+	}
+	value, err := newSealer(secrets, "stored session")
+	if err != nil {
+		return nil, err
+	}
+	return &inRedis{client: client, cookie: cookie, value: value, name: name, lifetimes: l}, nil
+}
+
+func redisKey(parts ...string) string {
+	sum := keyOf(parts...)
+	return redisPrefix + parts[0] + ":" + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+func sessionKey(id string) string    { return redisKey("session", id) }
+func (o logout) redisKey() string    { k := o.key(); return redisPrefix + "of:" + base64.RawURLEncoding.EncodeToString(k[:]) }
+func (held *session) index() []string {
+	id := held.identity
+	all := []string{logout{issuer: id.Issuer, subject: id.Subject}.redisKey()}
+	if held.tokens.Session != "" {
+		all = append(all, logout{issuer: id.Issuer, session: held.tokens.Session}.redisKey())
+	}
+	return all
+}
+
+func (k *inRedis) begin(ctx context.Context, held *session) (string, time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, redisTime)
+	defer cancel()
+	now, end := time.Now(), held.created.Add(k.max)
+	key := sessionKey(held.id)
+	_, err := k.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.Set(ctx, key, k.seal(held), k.left(held.created, now))
+		for _, index := range held.index() {
+			p.ZRemRangeByScore(ctx, index, "-inf", fmt.Sprint(now.Unix()))
+			p.ZAdd(ctx, index, redis.Z{Score: float64(end.Unix()), Member: key})
+			p.Expire(ctx, index, k.max)
+		}
+		return nil
+	})
+	if err != nil {
+		return "", time.Time{}, storeFailed("keeping a session", err)
+	}
+	p := make(packer, 0, 64)
+	p.text(held.id)
+	p.instant(held.created)
+	return k.cookie.seal(k.name, end, p), end, nil
+}
+
+func (k *inRedis) seal(held *session) string {
+	return k.value.seal(sessionKey(held.id), held.created.Add(k.max), held.pack(true))
+}
+
+// left returns how long a session that is used now may go unused.
+func (k *inRedis) left(created, now time.Time) time.Duration {
+	return max(time.Second, min(k.idle, created.Add(k.max).Sub(now)))
+}
+
+func (k *inRedis) find(ctx context.Context, value string, now time.Time) (*session, error) {
+	plain, _, err := k.cookie.open(k.name, value)
+	if err != nil {
+		return nil, err
+	}
+	u := unpacker{rest: plain}
+	id, created := u.text(), u.instant()
+	if err := u.end(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, redisTime)
+	defer cancel()
+	held, err := k.read(ctx, id, k.left(created, now))
+	if err != nil {
+		return nil, err
+	}
+	held.used = now
+	return k.check(held, now)
+}
+
+var errGone = errors.New("Redis holds no such session (any more)")
+
+// read returns a session. It is used now, and may go unused for as long as left
+// says; zero changes nothing about that.
+func (k *inRedis) read(ctx context.Context, id string, left time.Duration) (*session, error) {
+	key := sessionKey(id)
+	p := k.client.Pipeline()
+	got := p.Get(ctx, key)
+	if left > 0 {
+		p.PExpire(ctx, key, left)
+	}
+	if _, err := p.Exec(ctx); errors.Is(err, redis.Nil) {
+		return nil, errGone
+	} else if err != nil {
+		return nil, storeFailed("reading a session", err)
+	}
+	plain, _, err := k.value.open(key, got.Val())
+	if err != nil {
+		return nil, err
+	}
+	return unpackSession(plain)
+}
+
+func (k *inRedis) end(ctx context.Context, held *session) error {
+	ctx, cancel := context.WithTimeout(ctx, redisTime)
+	defer cancel()
+	key := sessionKey(held.id)
+	_, err := k.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.Del(ctx, key)
+		for _, index := range held.index() {
+			p.ZRem(ctx, index, key)
+		}
+		return nil
+	})
+	if err != nil {
+		return storeFailed("ending a session", err)
+	}
+	return nil
+}
+
+func (k *inRedis) endAll(ctx context.Context, which logout) error {
+	ctx, cancel := context.WithTimeout(ctx, redisTime)
+	defer cancel()
+	index := which.redisKey()
+	keys, err := k.client.ZRange(ctx, index, 0, -1).Result()
+	if err == nil && len(keys) > 0 {
+		_, err = k.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			p.Del(ctx, keys...)
+			members := make([]any, len(keys))
+			for i, key := range keys {
+				members[i] = key
+			}
+			p.ZRem(ctx, index, members...) // and none that was added since
+			return nil
+		})
+	}
+	if err != nil {
+		return storeFailed("ending sessions", err)
+	}
+	return nil
+}
+
+func (k *inRedis) once(ctx context.Context, name string, until time.Time) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, redisTime)
+	defer cancel()
+	err := k.client.SetArgs(ctx, redisKey("jti", name), "1", redis.SetArgs{Mode: "NX", TTL: max(time.Second, time.Until(until))}).Err()
+	if errors.Is(err, redis.Nil) {
+		return false, nil
+	}
+	if err != nil {
+		return false, storeFailed("remembering a logout token", err)
+	}
+	return true, nil
+}
+
+// renew lets one replica ask, under a lease; the others wait for what it writes.
+func (k *inRedis) renew(ctx context.Context, held *session, ask func(context.Context, *session) (*session, error)) (*session, error) {
+	lease := lease{client: k.client, key: redisKey("lease", held.id), holder: rand.Text()}
+	for {
+		mine, err := lease.take(ctx)
+		if err != nil {
+			return nil, err
+		}
+		// What the last holder wrote counts, whether or not this one holds it now.
+		now, err := k.read(ctx, held.id, 0)
+		if err != nil || now.turn > held.turn {
+			lease.release(mine)
+			return now, k.checked(now, err)
+		}
+		if mine {
+			return k.renewUnder(ctx, lease, now, ask)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, storeFailed("waiting for another replica to renew a session", ctx.Err())
+		case <-time.After(pollTime):
+		}
+	}
+}
+
+// checked completes what was read of a session that another replica renewed.
+func (k *inRedis) checked(now *session, err error) error {
+	if err != nil {
+		return err
+	}
+	_, err = k.check(now, time.Now())
+	return err
+}
+
+func (k *inRedis) renewUnder(ctx context.Context, lease lease, held *session, ask func(context.Context, *session) (*session, error)) (*session, error) {
+	held.used = time.Now()
+	held, err := k.check(held, held.used)
+	if err != nil {
+		lease.release(true)
+		return nil, err
+	}
+	stop := lease.keep()
+	renewed, err := ask(ctx, held)
+	stop()
+	write := func() error {
+		switch {
+		case renewed != nil:
+			return k.write(renewed)
+		case !errors.Is(err, ErrUnavailable):
+			return k.end(context.Background(), held)
+		}
+		return nil
+	}
+	if write() == nil {
+		lease.release(true)
+	} else {
+		go k.insist(lease, write)
+	}
+	return renewed, err
+}
+
+// insist writes a renewed session once Redis is back: its refresh token may be
+// the only one that works. Until then this process remembers the session.
+func (k *inRedis) insist(lease lease, write func() error) {
+	for begun := time.Now(); time.Since(begun) < graceTime; time.Sleep(leaseStep / 4) {
+		if write() == nil {
+			break
+		}
+	}
+	lease.release(true)
+}
+
+// write keeps a renewed session, unless it was ended meanwhile.
+func (k *inRedis) write(held *session) error {
+	ctx, cancel := context.WithTimeout(context.Background(), redisTime)
+	defer cancel()
+	err := k.client.SetArgs(ctx, sessionKey(held.id), k.seal(held), redis.SetArgs{Mode: "XX", TTL: k.left(held.created, time.Now())}).Err()
+	if errors.Is(err, redis.Nil) {
+		return nil
+	}
+	return err
+}
