@@ -32,7 +32,10 @@ func (l *Login) Callback(w http.ResponseWriter, r *http.Request) error {
 	}
 	fl, cookie, ok := l.flows.take(r, reply.Get("state"))
 	if !ok {
-		return forbidden("this sign-in was not started in this browser, or more than 10 minutes ago; please start again")
+		if l.again(w, r, reply.Get("state")) {
+			return nil
+		}
+		return forbidden("this sign-in was not started in this browser, or more than 10 minutes ago, or the browser keeps no cookies for %s; please start again", l.origin)
 	}
 	id, given, err := l.identity(r.Context(), reply, fl)
 	if err == nil {
@@ -44,6 +47,7 @@ func (l *Login) Callback(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	l.flows.remember(w.Header(), fl)
 	back, _ := l.ReturnPath(fl.back)
 	redirect(w, back)
 	return nil

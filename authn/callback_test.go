@@ -33,18 +33,31 @@ func TestLoginCSRF(t *testing.T) {
 	}
 }
 
+// TestCallbackTwiceSignsInOnce: a double click, a reload or the back button finds
+// the session that is there, and only for as long as it is.
 func TestCallbackTwiceSignsInOnce(t *testing.T) {
 	s := newSite(t, siteOptions{})
 	browser := s.browser(t)
 	back := s.callback(t, browser, "alice")
-	for i, want := range []int{http.StatusOK, http.StatusForbidden} {
+	var sessions []string
+	for range 2 {
 		answer := must(browser.Get(back.String()))(t)
-		if _, code := readIdentity(t, answer); code != want {
-			t.Errorf("callback %d answered %d, want %d", i+1, code, want)
+		id, code := readIdentity(t, answer)
+		if id == nil || answer.Request.URL.Path != "/deep" {
+			t.Fatalf("answer %d at %s", code, answer.Request.URL)
 		}
+		sessions = append(sessions, id.Session)
 	}
-	if id, _ := s.whoAmI(t, browser); id == nil {
-		t.Error("the second callback ended the session of the first")
+	if sessions[0] != sessions[1] || s.provider.Calls(authntest.TokenEndpoint) != 1 {
+		t.Errorf("sessions %v, %d codes redeemed", sessions, s.provider.Calls(authntest.TokenEndpoint))
+	}
+	stranger := s.browser(t)
+	if _, code := readIdentity(t, must(stranger.Get(back.String()))(t)); code != http.StatusForbidden {
+		t.Errorf("another browser got %d", code)
+	}
+	_ = must(browser.Get(s.url + "/oauth2/sign_out"))(t).Body.Close()
+	if _, code := readIdentity(t, must(browser.Get(back.String()))(t)); code != http.StatusForbidden {
+		t.Errorf("after the sign-out: %d", code)
 	}
 }
 

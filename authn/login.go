@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
-	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
@@ -36,6 +36,11 @@ type LoginConfig struct {
 	// of the session. nil keeps all.
 	KeepGroups func(group string) bool
 	Claims     func() []string // as in BearerConfig
+	// Parameters are sent with every login, and StartParameters may be set in the
+	// query of /oauth2/start: of LoginParameters both. What max_age and acr_values
+	// ask for, the ID token has to show.
+	Parameters      map[string]string
+	StartParameters []string
 	// FormPost asks the provider to answer by a POST (OAuth 2.0 Form Post
 	// Response Mode); https only, since its state cookie must be SameSite=None.
 	FormPost bool
@@ -62,6 +67,7 @@ type Login struct {
 	flows         flows
 	keepGroups    func(string) bool
 	claims        func() []string
+	parameters    parameters
 	formPost      bool
 }
 
@@ -88,6 +94,7 @@ func NewLogin(cfg LoginConfig) (*Login, error) {
 		flows:         flows{cookies: cfg.Sessions.cookies, sealer: sealer, site: http.SameSiteLaxMode},
 		keepGroups:    cfg.KeepGroups,
 		claims:        orNone(cfg.Claims),
+		parameters:    cfg.parameters(),
 		formPost:      cfg.FormPost,
 	}
 	if cfg.FormPost {
@@ -108,6 +115,9 @@ func (cfg *LoginConfig) check() error {
 		return errors.New("login needs a client ID")
 	}
 	if err := cfg.checkProof(); err != nil {
+		return err
+	}
+	if err := cfg.parameters().check(); err != nil {
 		return err
 	}
 	if cfg.Sessions == nil {
@@ -149,6 +159,10 @@ func (cfg *LoginConfig) checkProof() error {
 	return nil
 }
 
+func (cfg *LoginConfig) parameters() parameters {
+	return parameters{fixed: maps.Clone(cfg.Parameters), start: slices.Clone(cfg.StartParameters)}
+}
+
 func (cfg *LoginConfig) proof() proof {
 	switch {
 	case cfg.ClientKey != nil:
@@ -163,21 +177,34 @@ func (cfg *LoginConfig) proof() proof {
 }
 
 // Start answers GET /oauth2/start?rd= with a redirect to the provider. An rd
-// that ReturnPath refuses counts as "/".
+// that ReturnPath refuses counts as "/". Of the query also StartParameters are
+// read. Signing in that goes round in circles is ErrForbidden, with ErrLoop.
 func (l *Login) Start(w http.ResponseWriter, r *http.Request) error {
 	m, err := l.metadata(r.Context())
 	if err != nil {
 		return err
 	}
-	back, _ := l.ReturnPath(r.URL.Query().Get("rd"))
+	query := r.URL.Query()
+	extra, err := l.parameters.of(query)
+	if err != nil {
+		return err
+	}
+	back, _ := l.ReturnPath(query.Get("rd"))
+	bounces, err := l.bounces(w.Header(), r, back)
+	if err != nil {
+		return err
+	}
 	fl := newFlow(back)
-	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(fl.verifier), oidc.Nonce(fl.nonce)}
+	fl.bounces = bounces + 1
+	list, asked := options(extra)
+	fl.asked = asked
+	list = append(list, oauth2.S256ChallengeOption(fl.verifier), oidc.Nonce(fl.nonce))
 	if l.formPost {
-		options = append(options, oauth2.SetAuthURLParam("response_mode", "form_post"))
+		list = append(list, oauth2.SetAuthURLParam("response_mode", "form_post"))
 	}
 	l.flows.keep(w.Header(), r, fl)
 	request := oauth2.Config{ClientID: l.client.id, RedirectURL: l.client.redirect, Scopes: l.scopes, Endpoint: m.endpoint}
-	redirect(w, request.AuthCodeURL(fl.state, options...))
+	redirect(w, request.AuthCodeURL(fl.state, list...))
 	return nil
 }
 
@@ -191,46 +218,6 @@ func (l *Login) metadata(ctx context.Context) (*metadata, error) {
 		return nil, unavailable(fmt.Errorf("discovering %s: no authorization or no token endpoint", l.provider.URL))
 	}
 	return held.value, nil
-}
-
-// SignOut answers /oauth2/sign_out?rd=: it ends the session in this browser and
-// goes on to the provider, which ends the one there (OpenID Connect RP-Initiated
-// Logout 1.0) and sends the browser to /oauth2/sign_in with rd as its state.
-// If the provider has no such endpoint, or cannot say so now, it goes to rd.
-func (l *Login) SignOut(w http.ResponseWriter, r *http.Request) error {
-	back, ok := l.ReturnPath(r.URL.Query().Get("rd"))
-	if !ok {
-		back = "/oauth2/sign_in"
-	}
-	if _, err := l.sessions.End(w.Header(), r, r.URL.Query().Get("everywhere") == "1"); err != nil {
-		return err
-	}
-	if address, found := l.endSession(r.Context(), back); found {
-		back = address
-	}
-	redirect(w, back)
-	return nil
-}
-
-// endSession returns where the provider ends its session. Signing out here does
-// not wait for a provider that hangs.
-func (l *Login) endSession(ctx context.Context, state string) (string, bool) {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	m, err := l.provider.metadata.get(ctx)
-	if err != nil || m.value.EndSession == "" {
-		return "", false
-	}
-	u, err := url.Parse(m.value.EndSession)
-	if err != nil {
-		return "", false
-	}
-	q := u.Query()
-	q.Set("client_id", l.client.id)
-	q.Set("post_logout_redirect_uri", l.origin+"/oauth2/sign_in")
-	q.Set("state", state)
-	u.RawQuery = q.Encode()
-	return u.String(), true
 }
 
 // redirect sends the browser on with a GET. The address is set as it is:

@@ -201,17 +201,27 @@ func TestSignOut(t *testing.T) {
 	s := newSite(t, siteOptions{})
 	browser := s.browser(t)
 	s.signIn(t, browser, "alice", "/")
+	var asked url.Values
+	s.provider.Misbehave(authntest.Wrap(authntest.EndSession, func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			asked = r.URL.Query()
+			next.ServeHTTP(w, r)
+		})
+	}))
 	answer := must(browser.Get(s.url + "/oauth2/sign_out?rd=/models/iris"))(t)
-	_ = answer.Body.Close()
-	at := answer.Request.URL
-	if at.Path != "/oauth2/sign_in" || at.Query().Get("state") != "/models/iris" {
-		t.Errorf("ended at %s", at)
+	if got := text(t, answer); answer.Request.URL.Path != "/oauth2/sign_in" || got != "signed out; on to /models/iris" {
+		t.Errorf("ended at %s: %s", answer.Request.URL, got)
 	}
 	if _, code := s.whoAmI(t, browser); code != http.StatusUnauthorized {
 		t.Errorf("still signed in: %d", code)
 	}
-	if s.provider.Calls(authntest.EndSession) != 1 {
-		t.Error("still signed in at the provider")
+	if asked.Get("client_id") != "web" || asked.Get("logout_hint") != "alice" || strings.Contains(asked.Get("state"), "iris") {
+		t.Errorf("the provider was asked with %v", asked)
+	}
+	for _, c := range browser.Jar.Cookies(must(url.Parse(s.url))(t)) {
+		if strings.HasPrefix(c.Name, "__Host-") {
+			t.Errorf("the browser still holds %s", c.Name)
+		}
 	}
 }
 
@@ -266,7 +276,19 @@ func TestNewLoginRefuses(t *testing.T) {
 		"return origin: host":  func(c *authn.LoginConfig) { c.ReturnOrigins = []string{"app.example.com"} },
 		"return origin: empty": func(c *authn.LoginConfig) { c.ReturnOrigins = []string{""} },
 		"return origin: case":  func(c *authn.LoginConfig) { c.ReturnOrigins = []string{"https://App.example.com"} },
-		"return origin: user":  func(c *authn.LoginConfig) { c.ReturnOrigins = []string{"https://u@app.example.com"} },
+		"two proofs": func(c *authn.LoginConfig) {
+			c.ClientSecret = secret.New("x")
+			c.ClientAssertion = func() (secret.Value, error) { return secret.New("x"), nil }
+		},
+		"a way to send a secret": func(c *authn.LoginConfig) { c.SecretMethod = "client_secret_jwt" },
+		"no key":                 func(c *authn.LoginConfig) { c.ClientKey = &authn.ClientKey{} },
+		"parameter of the login": func(c *authn.LoginConfig) { c.Parameters = map[string]string{"redirect_uri": "https://evil.example"} },
+		"parameter's value":      func(c *authn.LoginConfig) { c.Parameters = map[string]string{"max_age": "-1"} },
+		"parameter to start":     func(c *authn.LoginConfig) { c.StartParameters = []string{"nonce"} },
+		"fixed and not": func(c *authn.LoginConfig) {
+			c.Parameters, c.StartParameters = map[string]string{"max_age": "1"}, []string{"max_age"}
+		},
+		"return origin: user": func(c *authn.LoginConfig) { c.ReturnOrigins = []string{"https://u@app.example.com"} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := good

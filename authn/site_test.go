@@ -140,7 +140,9 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/oauth2/sign_out":
 		err = s.login.SignOut(w, r)
 	case "/oauth2/sign_in":
-		_, _ = io.WriteString(w, "signed out")
+		s.login.Clear(w.Header(), r)
+		back := s.login.SignedOut(w.Header(), r, r.URL.Query().Get("state"))
+		_, _ = io.WriteString(w, "signed out; on to "+back)
 	default:
 		var id *authn.Identity
 		if id, err = authn.FirstOf(s.bearer, s.sessions).Authenticate(w.Header(), r); err == nil {

@@ -40,6 +40,9 @@ func (c *registration) IDTokenUserinfoClaimsAssertion() bool { return true }
 // AuthMethod is none for a public client, for which op then insists on PKCE. Any
 // other may send its secret by basic or post.
 func (c *registration) AuthMethod() oidc.AuthMethod {
+	if c.Key != nil {
+		return oidc.AuthMethodPrivateKeyJWT
+	}
 	if c.Secret == "" {
 		return oidc.AuthMethodNone
 	}

@@ -170,9 +170,13 @@ func (s *opStorage) AuthorizeClientIDSecret(_ context.Context, id, secret string
 	return nil
 }
 
-// GetKeyByIDAndClientID finds no key: no client is registered with one.
-func (s *opStorage) GetKeyByIDAndClientID(context.Context, string, string) (*jose.JSONWebKey, error) {
-	return nil, errUnsupported
+// GetKeyByIDAndClientID returns a client's one key, whatever its assertion calls it.
+func (s *opStorage) GetKeyByIDAndClientID(_ context.Context, id, clientID string) (*jose.JSONWebKey, error) {
+	c, err := s.store.client(clientID)
+	if err != nil || c.Key == nil {
+		return nil, errNotFound
+	}
+	return &jose.JSONWebKey{Key: c.Key, KeyID: id}, nil
 }
 
 // ValidateJWTProfileScopes refuses the grant of RFC 7523.

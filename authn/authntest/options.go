@@ -1,6 +1,7 @@
 package authntest
 
 import (
+	"crypto"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -82,6 +83,10 @@ type Client struct {
 	// Secret is sent by basic or post; empty makes a public client. RFC 6749 section
 	// 2.3.1 form-encodes it in basic, which curl -u does not: choose letters and digits.
 	Secret string
+
+	// Key, the public half of one, makes a client that signs what it authenticates
+	// with (private_key_jwt), instead of a Secret.
+	Key crypto.PublicKey
 
 	RedirectURIs   []string // compared byte for byte
 	PostLogoutURIs []string

@@ -121,6 +121,7 @@ func (p *Provider) newOP() (*op.Provider, error) {
 		DefaultLogoutRedirectURI: p.url("/signed-out"),
 		CodeMethodS256:           true,
 		AuthMethodPost:           true,
+		AuthMethodPrivateKeyJWT:  true,
 		GrantTypeRefreshToken:    true,
 		SupportedScopes:          []string{oidc.ScopeOpenID, oidc.ScopeProfile, oidc.ScopeEmail, oidc.ScopeOfflineAccess},
 	}
