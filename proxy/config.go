@@ -48,6 +48,11 @@ type Login interface {
 	Callback(w http.ResponseWriter, r *http.Request) error
 	// SignOut ends the session here and at the provider.
 	SignOut(w http.ResponseWriter, r *http.Request) error
+	// SignedOut returns where a person goes on who comes back from SignOut at the
+	// provider with that state, "/" if he does not. It may add cookies to answer.
+	SignedOut(answer http.Header, r *http.Request, state string) string
+	// Clear takes a session from the browser that is there and cannot be used.
+	Clear(answer http.Header, r *http.Request)
 }
 
 // A Route is one model: where it is served, who may call it, within which

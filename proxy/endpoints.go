@@ -126,8 +126,8 @@ func (p *Proxy) serveSignOut(x *exchange) *refusal {
 func (p *Proxy) serveSignIn(x *exchange) *refusal {
 	query := x.r.URL.Query()
 	back := query.Get("rd")
-	if back == "" {
-		back = query.Get("state") // the rd of a sign-out, brought back by the provider
+	if back == "" && query.Has("state") {
+		back = p.login.SignedOut(x.w.Header(), x.r, query.Get("state")) // the rd of a sign-out
 	}
 	if back == "" || isReserved(back) {
 		back = "/"
@@ -136,6 +136,7 @@ func (p *Proxy) serveSignIn(x *exchange) *refusal {
 	if no != nil && !no.login {
 		return no
 	}
+	p.login.Clear(x.w.Header(), x.r)
 	x.write(http.StatusOK, typeHTML, p.pages.signIn(id, "/oauth2/start?rd="+url.QueryEscape(back)))
 	return nil
 }

@@ -176,6 +176,17 @@ func (g gate) Callback(w http.ResponseWriter, r *http.Request) error { return g.
 
 func (g gate) SignOut(w http.ResponseWriter, r *http.Request) error { return g.did(w, r, "sign-out") }
 
+func (g gate) SignedOut(answer http.Header, _ *http.Request, state string) string {
+	answer.Add("Set-Cookie", "leaving=")
+	return "/after/" + state
+}
+
+func (g gate) Clear(answer http.Header, r *http.Request) {
+	if c, err := r.Cookie("amlproxy"); err == nil && people[c.Value] == nil {
+		answer.Add("Set-Cookie", "amlproxy=; Max-Age=0")
+	}
+}
+
 func (g gate) did(w http.ResponseWriter, r *http.Request, what string) error {
 	if g.err != nil {
 		return g.err

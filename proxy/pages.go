@@ -70,7 +70,7 @@ func (p *pages) refusal(x *exchange, no *refusal) []byte {
 	told := page{Title: no.title, Detail: no.detail, RequestID: x.record.RequestID, Status: no.status}
 	told.Login = x.p.login != nil
 	told.Person = signedInAs(x.record.Identity)
-	if told.Login && (no.login || no.problem == "login-failed" || no.problem == "not-allowed") {
+	if told.Login && (no.login || no.problem == "login-failed" || no.problem == "login-loop" || no.problem == "not-allowed") {
 		told.SignIn = "/oauth2/sign_in"
 	}
 	return p.render("refusal", told)

@@ -121,6 +121,8 @@ func (p *Proxy) loginFailed(err error) *refusal {
 	case errors.Is(err, authn.ErrUnavailable):
 		no.status, no.retryAfter = http.StatusServiceUnavailable, retryAfter(err, 5*time.Second)
 		no.detail = "The identity provider cannot be reached. Try again shortly."
+	case errors.Is(err, authn.ErrLoop):
+		no.problem, no.title = "login-loop", "Signing in goes round in circles"
 	case e.Malformed:
 		no.status = http.StatusBadRequest
 	}
