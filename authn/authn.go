@@ -79,6 +79,9 @@ type Error struct {
 	// Bearer says that a bearer token was refused: the answer carries a challenge
 	// and is never a redirect to the login.
 	Bearer bool
+	// Store says that it is the session store that cannot be reached. Kind is
+	// ErrUnavailable.
+	Store  bool
 	Detail string
 	Err    error
 }

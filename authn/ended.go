@@ -60,7 +60,7 @@ func newEnded() (*ended, error) {
 	return e, err
 }
 
-func (e *ended) add(held *session)     { e.ids.Add(keyOf("id", held.id), struct{}{}) }
+func (e *ended) add(held *session)   { e.ids.Add(keyOf("id", held.id), struct{}{}) }
 func (e *ended) addAll(which logout) { e.logouts.Add(which.key(), time.Now()) }
 
 // has reports whether held is over.

@@ -14,10 +14,10 @@ type packer []byte
 
 func (p *packer) number(n uint64)    { *p = binary.AppendUvarint(*p, n) }
 func (p *packer) moment(t time.Time) { *p = binary.AppendVarint(*p, unixOrZero(t)) }
+func (p *packer) text(s string)      { p.number(uint64(len(s))); *p = append(*p, s...) }
 
 // instant is moment to the nanosecond; t is not zero.
 func (p *packer) instant(t time.Time) { *p = binary.AppendVarint(*p, t.UnixNano()) }
-func (p *packer) text(s string)      { p.number(uint64(len(s))); *p = append(*p, s...) }
 
 // flags writes booleans as the bits of one number, the first the lowest: one
 // that is added at the end is false in what was written before.

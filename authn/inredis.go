@@ -57,8 +57,11 @@ func redisKey(parts ...string) string {
 	return redisPrefix + parts[0] + ":" + base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-func sessionKey(id string) string    { return redisKey("session", id) }
-func (o logout) redisKey() string    { k := o.key(); return redisPrefix + "of:" + base64.RawURLEncoding.EncodeToString(k[:]) }
+func sessionKey(id string) string { return redisKey("session", id) }
+func (o logout) redisKey() string {
+	k := o.key()
+	return redisPrefix + "of:" + base64.RawURLEncoding.EncodeToString(k[:])
+}
 func (held *session) index() []string {
 	id := held.identity
 	all := []string{logout{issuer: id.Issuer, subject: id.Subject}.redisKey()}
@@ -126,21 +129,37 @@ var errGone = errors.New("Redis holds no such session (any more)")
 // says; zero changes nothing about that.
 func (k *inRedis) read(ctx context.Context, id string, left time.Duration) (*session, error) {
 	key := sessionKey(id)
-	p := k.client.Pipeline()
-	got := p.Get(ctx, key)
-	if left > 0 {
-		p.PExpire(ctx, key, left)
-	}
-	if _, err := p.Exec(ctx); errors.Is(err, redis.Nil) {
+	value, err := k.get(ctx, key, left)
+	if errors.Is(err, redis.Nil) {
 		return nil, errGone
-	} else if err != nil {
+	}
+	if err != nil {
 		return nil, storeFailed("reading a session", err)
 	}
-	plain, _, err := k.value.open(key, got.Val())
+	plain, _, err := k.value.open(key, value)
 	if err != nil {
 		return nil, err
 	}
 	return unpackSession(plain)
+}
+
+// get reads a value and sets how long it stays, in one round trip. If the server
+// has become a replica, the second is done again on its own: go-redis then takes
+// a new connection, which leads to the new primary where a name does.
+func (k *inRedis) get(ctx context.Context, key string, left time.Duration) (string, error) {
+	if left == 0 {
+		return k.client.Get(ctx, key).Result()
+	}
+	p := k.client.Pipeline()
+	got := p.Get(ctx, key)
+	stay := p.PExpire(ctx, key, left)
+	_, err := p.Exec(ctx)
+	if redis.IsReadOnlyError(stay.Err()) {
+		if err = k.client.PExpire(ctx, key, left).Err(); err == nil {
+			return k.client.Get(ctx, key).Result()
+		}
+	}
+	return got.Val(), err
 }
 
 func (k *inRedis) end(ctx context.Context, held *session) error {

@@ -97,5 +97,5 @@ func (f failed) SetWriteDeadline(time.Time) error { return nil }
 
 // storeFailed says that Redis did not do what it was asked for.
 func storeFailed(doing string, err error) *Error {
-	return &Error{Kind: ErrUnavailable, Detail: "the session store cannot be reached", Err: fmt.Errorf("%s: %w", doing, brief(err))}
+	return &Error{Kind: ErrUnavailable, Store: true, Detail: "the session store cannot be reached", Err: fmt.Errorf("%s: %w", doing, brief(err))}
 }

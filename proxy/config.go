@@ -48,6 +48,8 @@ type Login interface {
 	Callback(w http.ResponseWriter, r *http.Request) error
 	// SignOut ends the session here and at the provider.
 	SignOut(w http.ResponseWriter, r *http.Request) error
+	// BackchannelLogout takes the provider's word that a session of its is over.
+	BackchannelLogout(w http.ResponseWriter, r *http.Request) error
 	// SignedOut returns where a person goes on who comes back from SignOut at the
 	// provider with that state, "/" if he does not. It may add cookies to answer.
 	SignedOut(answer http.Header, r *http.Request, state string) string

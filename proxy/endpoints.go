@@ -30,6 +30,8 @@ func (p *Proxy) newEndpoints() map[string]endpoint {
 			"/oauth2/callback": {[]string{http.MethodGet, http.MethodPost}, p.serveCallback},
 			"/oauth2/sign_in":  {read, p.serveSignIn},
 			"/oauth2/sign_out": {[]string{http.MethodGet, http.MethodPost}, p.serveSignOut},
+
+			"/oauth2/backchannel_logout": {[]string{http.MethodPost}, p.serveBackchannelLogout},
 		})
 	}
 	return all
@@ -109,11 +111,24 @@ func (p *Proxy) serveCallback(x *exchange) *refusal {
 
 // serveSignOut lets no other site sign a person out behind his back; a link that
 // he follows may.
+//
+// Signing out everywhere is more than a link may do: it has to come from a page of
+// the proxy, or from the person alone.
 func (p *Proxy) serveSignOut(x *exchange) *refusal {
-	if crossSite(p.csrf, x.r) {
+	own := x.r.Method == http.MethodPost || slices.Contains([]string{"same-origin", "none"}, x.r.Header.Get("Sec-Fetch-Site"))
+	if crossSite(p.csrf, x.r) || x.r.URL.Query().Get("everywhere") == "1" && !own {
 		return crossSiteRefused()
 	}
 	if err := p.login.SignOut(x.w, x.r); err != nil {
+		return p.loginFailed(err)
+	}
+	return nil
+}
+
+// serveBackchannelLogout is the provider's to call, with no cookie: what it sends
+// proves itself.
+func (p *Proxy) serveBackchannelLogout(x *exchange) *refusal {
+	if err := p.login.BackchannelLogout(x.w, x.r); err != nil {
 		return p.loginFailed(err)
 	}
 	return nil

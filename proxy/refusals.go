@@ -73,7 +73,7 @@ func (p *Proxy) notAuthenticated(err error) *refusal {
 	case errors.Is(err, authn.ErrUnavailable):
 		return &refusal{
 			status: http.StatusServiceUnavailable, problem: "authentication-unavailable", title: "Nobody can be recognised just now", err: err,
-			detail: "The identity provider cannot be reached. You stay signed in; try again shortly.", retryAfter: retryAfter(err, 5*time.Second),
+			detail: unreached(e) + " You stay signed in; try again shortly.", retryAfter: retryAfter(err, 5*time.Second),
 		}
 	case errors.Is(err, authn.ErrForbidden):
 		no := p.notAllowed(nil, "", err)
@@ -120,7 +120,7 @@ func (p *Proxy) loginFailed(err error) *refusal {
 	switch {
 	case errors.Is(err, authn.ErrUnavailable):
 		no.status, no.retryAfter = http.StatusServiceUnavailable, retryAfter(err, 5*time.Second)
-		no.detail = "The identity provider cannot be reached. Try again shortly."
+		no.detail = unreached(e) + " Try again shortly."
 	case errors.Is(err, authn.ErrLoop):
 		no.problem, no.title = "login-loop", "Signing in goes round in circles"
 	case e.Malformed:
@@ -130,6 +130,14 @@ func (p *Proxy) loginFailed(err error) *refusal {
 		no.detail = "Please begin again."
 	}
 	return no
+}
+
+// unreached says what could not be asked: the provider, or the session store.
+func unreached(e *authn.Error) string {
+	if e.Store {
+		return "The session store cannot be reached."
+	}
+	return "The identity provider cannot be reached."
 }
 
 // upstreamRefusal answers for a Transport that has no answer.
