@@ -1,12 +1,14 @@
 package app
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"sync/atomic"
 
 	"amlproxy/authn"
 	"amlproxy/internal/config"
+	"amlproxy/internal/secret"
 )
 
 // callers is what answers who is calling, and signs people in.
@@ -29,6 +31,7 @@ func newCallers(s *config.Settings, client *http.Client, names *atomic.Pointer[n
 			URL: s.OIDCIssuer, Audiences: s.OIDCAudiences, Tenants: s.OIDCTenants, Algorithms: s.OIDCAlgorithms,
 			GroupsClaim: s.OIDCGroupsClaim, RolesClaim: s.OIDCRolesClaim,
 		}
+		issuer.Endpoints = endpointsOf(s)
 		bearer.Issuers = append(bearer.Issuers, issuer)
 		sessions, err := authn.NewSessions(authn.SessionsConfig{
 			Secrets: s.CookieSecrets, Secure: s.PublicURL.Scheme == "https",
@@ -37,11 +40,17 @@ func newCallers(s *config.Settings, client *http.Client, names *atomic.Pointer[n
 		if err != nil {
 			return callers{}, err
 		}
-		c.login, err = authn.NewLogin(authn.LoginConfig{
+		login := authn.LoginConfig{
 			Issuer: issuer, ClientID: s.OIDCClientID, ClientSecret: s.OIDCClientSecret, Scopes: s.OIDCScopes,
 			PublicURL: s.PublicURL.URL, ReturnOrigins: s.ReturnOrigins, Sessions: sessions, Client: client,
 			KeepGroups: func(group string) bool { return names.Load().groups[group] }, Claims: claims,
-		})
+			SecretMethod: s.OIDCClientAuth, FormPost: s.OIDCResponseMode == "form_post",
+			Parameters: s.LoginParameters(), StartParameters: s.StartParameters(),
+		}
+		if err := proveClient(&login, s); err != nil {
+			return callers{}, err
+		}
+		c.login, err = authn.NewLogin(login)
 		if err != nil {
 			return callers{}, err
 		}
@@ -66,6 +75,33 @@ func newCallers(s *config.Settings, client *http.Client, names *atomic.Pointer[n
 	}
 	c.authenticator = authn.FirstOf(slices.Insert(all, 0, authn.Authenticator(tokens))...)
 	return c, nil
+}
+
+// proveClient says how the login's client proves itself, unless it is by a secret.
+func proveClient(cfg *authn.LoginConfig, s *config.Settings) error {
+	if file := s.OIDCAssertionFile; file != "" {
+		cfg.ClientAssertion = func() (secret.Value, error) { return config.ReadAssertion(file) }
+	}
+	if s.OIDCClientKeyFile == "" {
+		return nil
+	}
+	key, cert, err := config.ReadClientKey(s.OIDCClientKeyFile, s.OIDCClientCertFile)
+	if err != nil {
+		return fmt.Errorf("the key of the login's client: %w", err)
+	}
+	cfg.ClientKey = &authn.ClientKey{Key: key, Certificate: cert, ID: s.OIDCClientKeyID, Audience: s.OIDCAssertionAudience}
+	return nil
+}
+
+// endpointsOf returns the endpoints that were set by hand, nil for discovery.
+func endpointsOf(s *config.Settings) *authn.Endpoints {
+	if s.OIDCAuthorizationURL == "" {
+		return nil
+	}
+	return &authn.Endpoints{
+		Authorization: s.OIDCAuthorizationURL, Token: s.OIDCTokenURL, Keys: s.OIDCKeysURL,
+		EndSession: s.OIDCEndSessionURL, UserInfo: s.OIDCUserinfoURL,
+	}
 }
 
 // named is what the rules of all routes name: a session keeps no more than that.

@@ -35,6 +35,7 @@ func (c *checker) login() {
 			c.mistake("OIDC_SCOPES", what)
 		}
 	}
+	c.client()
 	if c.s.OIDCAudiences == nil && c.s.OIDCClientID != "" {
 		c.s.OIDCAudiences = []string{c.s.OIDCClientID}
 	}

@@ -34,20 +34,34 @@ type Settings struct {
 	LogLevel          string         `env:"LOG_LEVEL" envDefault:"info" oneof:"debug,info,warn,error" doc:"What is logged."`
 	LogFormat         string         `env:"LOG_FORMAT" envDefault:"json" oneof:"json,console" doc:"How it is logged: json for programs, console for people."`
 
-	OIDCIssuer       string         `env:"OIDC_ISSUER" group:"Who may call" doc:"The OpenID provider that people sign in at. A route that is not public needs this or BEARER_ISSUERS."`
-	OIDCClientID     string         `env:"OIDC_CLIENT_ID" doc:"The proxy's client at that provider."`
-	OIDCClientSecret secret.Value   `env:"OIDC_CLIENT_SECRET" doc:"Its secret; without one, PKCE alone."`
-	OIDCScopes       []string       `env:"OIDC_SCOPES" envDefault:"openid,profile,email" doc:"Scopes to ask for at login; add offline_access for refresh."`
-	OIDCAudiences    []string       `env:"OIDC_AUDIENCES" doc:"Audiences accepted in bearer tokens of that issuer; the client ID when absent."`
-	OIDCTenants      []string       `env:"OIDC_TENANTS" doc:"Tenants that are let in, for a multi-tenant Entra issuer."`
-	OIDCAlgorithms   []string       `env:"OIDC_ALGORITHMS" doc:"Algorithms that its tokens may be signed with, RS256 say; every asymmetric one when absent."`
-	OIDCGroupsClaim  string         `env:"OIDC_GROUPS_CLAIM" envDefault:"groups" doc:"The claim that holds the caller's groups."`
-	OIDCRolesClaim   string         `env:"OIDC_ROLES_CLAIM" envDefault:"roles" doc:"The claim that holds the caller's roles."`
-	CookieSecrets    []secret.Value `env:"COOKIE_SECRET" doc:"Base64, 32 random bytes each, newest first, comma-separated: what sessions are sealed with. Required for login."`
-	SessionIdle      time.Duration  `env:"SESSION_IDLE" envDefault:"1h" doc:"A session unused for this long ends."`
-	SessionMax       time.Duration  `env:"SESSION_MAX" envDefault:"12h" doc:"A session ends after this long, used or not."`
-	SessionRefresh   time.Duration  `env:"SESSION_REFRESH" envDefault:"15m" doc:"Claims older than this are renewed through the refresh token."`
-	ReturnOrigins    []string       `env:"RETURN_ORIGINS" doc:"Other origins that rd may return to after login."`
+	OIDCIssuer            string         `env:"OIDC_ISSUER" group:"Who may call" doc:"The OpenID provider that people sign in at. A route that is not public needs this or BEARER_ISSUERS."`
+	OIDCClientID          string         `env:"OIDC_CLIENT_ID" doc:"The proxy's client at that provider."`
+	OIDCClientSecret      secret.Value   `env:"OIDC_CLIENT_SECRET" doc:"Its secret; without one, and without the settings below, PKCE alone."`
+	OIDCClientAuth        string         `env:"OIDC_CLIENT_AUTH" oneof:"client_secret_basic,client_secret_post" doc:"How the secret is sent; as the provider's discovery says when absent."`
+	OIDCClientKeyFile     string         `env:"OIDC_CLIENT_KEY_FILE" doc:"Its private key (PEM) instead of a secret: the client signs what it proves itself with (private_key_jwt). Read at the start."`
+	OIDCClientCertFile    string         `env:"OIDC_CLIENT_CERT_FILE" doc:"The certificate (PEM) of that key, as it was uploaded to Entra: it is named by x5t."`
+	OIDCClientKeyID       string         `env:"OIDC_CLIENT_KEY_ID" doc:"The kid of that key, where the provider gave it one."`
+	OIDCAssertionAudience string         `env:"OIDC_CLIENT_ASSERTION_AUDIENCE" doc:"The audience of what that key signs; the issuer when absent, for Entra the token endpoint."`
+	OIDCAssertionFile     string         `env:"OIDC_CLIENT_ASSERTION_FILE" doc:"A file with a token that somebody else signed for the client instead of a secret (workload identity federation); read each time."`
+	OIDCScopes            []string       `env:"OIDC_SCOPES" envDefault:"openid,profile,email" doc:"Scopes to ask for at login; add offline_access for refresh."`
+	OIDCAuthorizationURL  string         `env:"OIDC_AUTHORIZATION_URL" doc:"The provider's authorization endpoint, for one without discovery; needs OIDC_TOKEN_URL and OIDC_JWKS_URL too."`
+	OIDCTokenURL          string         `env:"OIDC_TOKEN_URL" doc:"Its token endpoint; see OIDC_AUTHORIZATION_URL."`
+	OIDCKeysURL           string         `env:"OIDC_JWKS_URL" doc:"Its key set; see OIDC_AUTHORIZATION_URL."`
+	OIDCEndSessionURL     string         `env:"OIDC_END_SESSION_URL" doc:"Where it ends its session, if it can; only with OIDC_AUTHORIZATION_URL."`
+	OIDCUserinfoURL       string         `env:"OIDC_USERINFO_URL" doc:"Its userinfo endpoint, if it has one; only with OIDC_AUTHORIZATION_URL."`
+	OIDCResponseMode      string         `env:"OIDC_RESPONSE_MODE" envDefault:"query" oneof:"query,form_post" doc:"How the provider answers a login: through the address, or by a POST, which needs https."`
+	OIDCParameters        []string       `env:"OIDC_PARAMETERS" doc:"What else to ask for at every login, as name=value: prompt, login_hint, domain_hint, acr_values, max_age. The ID token has to show what acr_values and max_age ask for."`
+	OIDCStartParameters   []string       `env:"OIDC_START_PARAMETERS" envDefault:"login_hint,domain_hint" doc:"Which of these whoever starts a login may set, in the query of /oauth2/start; none for none."`
+	OIDCAudiences         []string       `env:"OIDC_AUDIENCES" doc:"Audiences accepted in bearer tokens of that issuer; the client ID when absent."`
+	OIDCTenants           []string       `env:"OIDC_TENANTS" doc:"Tenants that are let in, for a multi-tenant Entra issuer."`
+	OIDCAlgorithms        []string       `env:"OIDC_ALGORITHMS" doc:"Algorithms that its tokens may be signed with, RS256 say; every asymmetric one when absent."`
+	OIDCGroupsClaim       string         `env:"OIDC_GROUPS_CLAIM" envDefault:"groups" doc:"The claim that holds the caller's groups."`
+	OIDCRolesClaim        string         `env:"OIDC_ROLES_CLAIM" envDefault:"roles" doc:"The claim that holds the caller's roles."`
+	CookieSecrets         []secret.Value `env:"COOKIE_SECRET" doc:"Base64, 32 random bytes each, newest first, comma-separated: what sessions are sealed with. Required for login."`
+	SessionIdle           time.Duration  `env:"SESSION_IDLE" envDefault:"1h" doc:"A session unused for this long ends."`
+	SessionMax            time.Duration  `env:"SESSION_MAX" envDefault:"12h" doc:"A session ends after this long, used or not."`
+	SessionRefresh        time.Duration  `env:"SESSION_REFRESH" envDefault:"15m" doc:"Claims older than this are renewed through the refresh token."`
+	ReturnOrigins         []string       `env:"RETURN_ORIGINS" doc:"Other origins that rd may return to after login."`
 
 	WorkspaceConfig string `env:"WORKSPACE_CONFIG" group:"The workspace" doc:"The workspace's config.json; found as the SDK finds it when absent."`
 	SubscriptionID  string `env:"SUBSCRIPTION_ID" doc:"With RESOURCE_GROUP and WORKSPACE_NAME: the workspace, instead of the file."`
