@@ -93,7 +93,22 @@ func (p *Proxy) serveMetadata(x *exchange) *refusal {
 	return nil
 }
 
+// viaPublic marks a start that was sent to the public URL once already.
+const viaPublic = "via"
+
+// serveStart begins a login under the public URL. Begun under another name of the
+// same proxy (localhost for 127.0.0.1, say) it could not end: the callback comes to
+// the public URL, where the state cookie of the other name is not sent. Once is
+// enough: a proxy in front may not tell us the name that the browser used.
 func (p *Proxy) serveStart(x *exchange) *refusal {
+	if query := x.r.URL.Query(); !strings.EqualFold(x.r.Host, p.publicURL.Host) && !query.Has(viaPublic) {
+		query.Set(viaPublic, "public")
+		h := x.w.Header()
+		h.Set("Location", originOfURL(p.publicURL)+"/oauth2/start?"+query.Encode())
+		h.Set("Cache-Control", "no-store")
+		x.w.WriteHeader(http.StatusFound)
+		return nil
+	}
 	if err := p.login.Start(x.w, x.r); err != nil {
 		return p.loginFailed(err)
 	}
@@ -152,7 +167,7 @@ func (p *Proxy) serveSignIn(x *exchange) *refusal {
 		return no
 	}
 	p.login.Clear(x.w.Header(), x.r)
-	x.write(http.StatusOK, typeHTML, p.pages.signIn(id, "/oauth2/start?rd="+url.QueryEscape(back)))
+	x.write(http.StatusOK, typeHTML, p.pages.signIn(id, "/oauth2/start?rd="+url.QueryEscape(back), query.Has("state")))
 	return nil
 }
 

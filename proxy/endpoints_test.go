@@ -158,9 +158,17 @@ func TestAuthSubrequestDeniesWhateverItDoesNotUnderstand(t *testing.T) {
 func TestLoginEndpointsAreTheLogins(t *testing.T) {
 	h := village(t, gate{})
 	for target, want := range map[string]string{"/oauth2/start?rd=/x": "start rd=/x", "/oauth2/callback": "callback rd=", "/oauth2/sign_out?rd=/y": "sign-out rd=/y"} {
-		if a := h.ask(t, "GET", target, ""); a.status != 200 || a.body != want {
+		if a := h.ask(t, "GET", target, "", "Host: models.example.com"); a.status != 200 || a.body != want {
 			t.Errorf("%s: %d %q", target, a.status, a.body)
 		}
+	}
+	// Under another name a login is begun again under the public one, and once only.
+	a := h.ask(t, "GET", "/oauth2/start?rd=/x", "", "Host: localhost:1")
+	if want := publicURL + "/oauth2/start?rd=%2Fx&via=public"; a.status != 302 || a.Header.Get("Location") != want {
+		t.Errorf("under another name: %d %q, want %q", a.status, a.Header.Get("Location"), want)
+	}
+	if a := h.ask(t, "GET", "/oauth2/start?rd=%2Fx&via=public", "", "Host: localhost:1"); a.status != 200 {
+		t.Errorf("under another name again: %d", a.status)
 	}
 	// The provider's page posts the answer.
 	if a := h.ask(t, "POST", "/oauth2/callback", "", "Sec-Fetch-Site: cross-site", "Origin: https://idp.example"); a.status != 200 {

@@ -115,7 +115,9 @@ func to(t *testing.T, address string) http.RoundTripper {
 	}
 	backend := upstream.Cached(upstream.Static(upstream.Lease{Scoring: u, Kind: upstream.Key, Primary: secret.New(credential)}), nil)
 	t.Cleanup(func() { _ = backend.Close() })
-	base := &http.Transport{Protocols: new(http.Protocols)}
+	// A recorder hangs up after each answer, and a request on a connection that is
+	// being closed is not repeated: so none is kept.
+	base := &http.Transport{Protocols: new(http.Protocols), MaxIdleConnsPerHost: -1}
 	base.Protocols.SetHTTP1(true)
 	t.Cleanup(base.CloseIdleConnections)
 	return &upstream.Transport{Backends: []upstream.Backend{backend}, Base: base, ReplayLimit: 1 << 20}

@@ -54,6 +54,7 @@ type page struct {
 	RequestID string
 	Status    int
 	SignIn    string // where to
+	SignedOut bool   // just now
 
 	Models []listed
 }
@@ -62,8 +63,12 @@ func (p *pages) models(id *authn.Identity, login bool, models []listed) []byte {
 	return p.render("models", page{Title: "Models", Script: template.JS(modelsJS), Person: signedInAs(id), Login: login, Models: models}) //nolint:gosec // our own file
 }
 
-func (p *pages) signIn(id *authn.Identity, to string) []byte {
-	return p.render("sign-in", page{Title: "Sign in", Person: signedInAs(id), Login: true, SignIn: to})
+func (p *pages) signIn(id *authn.Identity, to string, signedOut bool) []byte {
+	title := "Sign in"
+	if signedOut {
+		title = "You have signed out"
+	}
+	return p.render("sign-in", page{Title: title, Person: signedInAs(id), Login: true, SignIn: to, SignedOut: signedOut})
 }
 
 func (p *pages) refusal(x *exchange, no *refusal) []byte {

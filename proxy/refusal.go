@@ -70,7 +70,7 @@ func (x *exchange) refuse(no *refusal) {
 		told.LoginURL = originOfURL(x.p.publicURL) + "/oauth2/start"
 	}
 	body, _ := json.Marshal(told) // strings and a number: it cannot fail
-	x.write(no.status, typeProblem, body)
+	x.write(no.status, typeProblem, append(body, '\n'))
 }
 
 // redirectToLogin sends a person to sign in and then back. A POST cannot be

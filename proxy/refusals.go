@@ -20,7 +20,7 @@ func badTarget(err error) *refusal {
 }
 
 func notFound() *refusal {
-	return &refusal{status: http.StatusNotFound, problem: "not-found", title: "There is nothing here", detail: "No model is served under this path. The list of models is at /."}
+	return &refusal{status: http.StatusNotFound, problem: "not-found", title: "There is nothing here", detail: "No model is served here. The start page lists the models that you may call."}
 }
 
 func methodNotAllowed(allow string) *refusal {
@@ -49,7 +49,7 @@ func tooMany(problem, detail string, wait time.Duration) *refusal {
 func (p *Proxy) notAllowed(id *authn.Identity, scope string, err error) *refusal {
 	no := &refusal{
 		status: http.StatusForbidden, problem: "not-allowed", title: "This is not open to you",
-		detail: "You are known here, but nobody has given you access. Whoever runs this proxy can.", err: err,
+		detail: "You may not call this. Ask whoever runs this proxy for access.", err: err,
 	}
 	if id == nil || id.Method == authn.ByBearer {
 		no.challenge = p.challenge("insufficient_scope", "", scope)

@@ -98,7 +98,7 @@ func demoCommand() *cobra.Command {
 			return demo.Run(cmd.Context(), options)
 		},
 	}
-	cmd.Flags().StringVar(&options.Listen, "listen", "127.0.0.1:8080", "`ADDR`ess of the proxy, as host:port")
+	cmd.Flags().StringVar(&options.Listen, "listen", "127.0.0.1:8080", "`address` of the proxy, as host:port")
 	cmd.Flags().BoolVar(&options.Chaos, "chaos", false, "regenerate a key or revoke a token somewhere every 4 s, and count")
 	return cmd
 }

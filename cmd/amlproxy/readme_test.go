@@ -29,9 +29,8 @@ func TestTheREADMEsDeployment(t *testing.T) {
 	}
 	readme, dir := string(content), t.TempDir()
 	for name, content := range map[string]string{
-		"routes.yaml":   block(t, readme, "file: routes.yaml"),
-		"client-secret": "made up for this test\n",
-		"config.json":   `{"subscription_id": "11111111-2222-3333-4444-555555555555", "resource_group": "models", "workspace_name": "ws"}`,
+		"routes.yaml": block(t, readme, "file: routes.yaml"),
+		"config.json": `{"subscription_id": "11111111-2222-3333-4444-555555555555", "resource_group": "models", "workspace_name": "ws"}`,
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -41,7 +40,7 @@ func TestTheREADMEsDeployment(t *testing.T) {
 	if n := strings.Count(settings, "export AMLPROXY_"); n != 6 {
 		t.Errorf("%d settings, and the README promises six", n)
 	}
-	shell := exec.CommandContext(t.Context(), "sh", "-ec", settings+binary+" check")
+	shell := exec.CommandContext(t.Context(), "sh", "-ec", block(t, readme, "secrets")+settings+binary+" check")
 	shell.Env, shell.Dir = []string{"PATH=" + os.Getenv("PATH")}, dir
 	out, err := shell.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "2 routes") {

@@ -30,7 +30,7 @@ func (q *question) command(environ []string, c cobra.Command, ask func(*cobra.Co
 		}
 		return nil
 	}
-	cmd.Flags().IntVar(&q.backend, "backend", 1, "which of the route's backends, a `NUMBER` from 1")
+	cmd.Flags().IntVar(&q.backend, "backend", 1, "which of the route's backends, as a number `N` from 1")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		q.route = args[0]
 		settings, err := config.Load(environ)

@@ -19,7 +19,10 @@ func (w *World) banner(public string) string {
 	for _, a := range w.People {
 		line("    %-5s / %s   %s", a.Name, a.Secret, a.says)
 	}
-	line("    %s / %s   a program: may call every model", w.Job.Name, w.Job.Secret)
+	line("")
+	line("  or, for a program that may call every model, with the machine client")
+	line("")
+	line("    %s / %s", w.Job.Name, w.Job.Secret)
 	line("")
 	for _, m := range w.Models {
 		line("  %-30s %-29s for %s", "/models/"+m.Name(), m.kind, m.only)

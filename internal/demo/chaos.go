@@ -41,7 +41,7 @@ func (w *World) chaos(ctx context.Context, every time.Duration, t *tally, out io
 		}
 		m := w.Models[rotations%len(w.Models)]
 		what := Rotate(m.Scoring, rotations)
-		_, err := fmt.Fprintf(out, "chaos: %-32s rotations %d, requests %d, retries %d, failures %d\n",
+		_, err := fmt.Fprintf(out, "chaos: %-36s rotations %d, requests %d, retries %d, failures %d\n",
 			m.Name()+": "+what, rotations, t.requests.Load(), t.retries.Load(), t.failures.Load())
 		if err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -94,7 +95,11 @@ func listen(ctx context.Context, address string) (proxy, provider net.Listener, 
 	var config net.ListenConfig
 	proxy, err = config.Listen(ctx, "tcp", address)
 	if err != nil {
-		return nil, nil, fmt.Errorf("listening on %s: %w (is something else there? choose another with --listen HOST:PORT)", address, err)
+		hint := "give --listen as HOST:PORT"
+		if errors.Is(err, syscall.EADDRINUSE) {
+			hint = "something else is there: choose another with --listen HOST:PORT"
+		}
+		return nil, nil, fmt.Errorf("listening on %s: %w (%s)", address, err, hint)
 	}
 	host, _, _ := net.SplitHostPort(address)
 	_, port, _ := net.SplitHostPort(proxy.Addr().String())

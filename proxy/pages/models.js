@@ -32,7 +32,7 @@
   }
 
   function pretty(text) {
-    try { return JSON.stringify(JSON.parse(text), null, 1); } catch (e) { return text; }
+    try { return JSON.stringify(JSON.parse(text), null, 2); } catch (e) { return text; }
   }
 
   async function fill(card, input, state) {
@@ -50,32 +50,37 @@
   }
 
   async function send(card, input, button, state, answer) {
-    button.disabled = true;
+    if (button.getAttribute('aria-disabled') === 'true') return; // it keeps the focus, as a disabled one would not
+    button.setAttribute('aria-disabled', 'true');
+    answer.parentElement.hidden = true;
     show(state, 'Waiting for the model…');
     var begun = performance.now();
     try {
-      var res = await fetch(card.dataset.path, {
+      var res = await fetch(card.dataset.path + '/score', {
         method: 'POST',
         headers: { 'Content-Type': 'application/json', Accept: 'application/json' },
         body: input.value
       });
       var text = await res.text();
+      if (res.status === 401) return signInAgain(state);
       answer.textContent = pretty(text);
-      answer.hidden = false;
+      answer.parentElement.hidden = false;
       answer.dataset.status = String(res.status);
       show(state, (res.status + ' ' + res.statusText).trim() + ' in ' + Math.round(performance.now() - begun) + ' ms', res.ok ? 'good' : 'bad');
-      if (res.status === 401) signInAgain(state);
     } catch (e) {
       answer.dataset.status = '0';
-      show(state, 'The proxy cannot be reached: ' + e.message, 'bad');
+      show(state, 'The proxy cannot be reached.', 'bad');
     } finally {
-      button.disabled = false;
+      button.removeAttribute('aria-disabled');
     }
   }
 
+  // In a window of its own, so that what was typed stays.
   function signInAgain(state) {
+    show(state, 'Your session has ended.', 'bad');
     var link = document.createElement('a');
     link.href = '/oauth2/start?rd=%2F';
+    link.target = '_blank';
     link.textContent = 'Sign in again';
     state.append(' ', link);
   }
@@ -88,7 +93,7 @@
     button.disabled = false;
     button.addEventListener('click', function () { send(card, input, button, state, answer); });
     input.addEventListener('keydown', function (e) {
-      if (e.key === 'Enter' && (e.ctrlKey || e.metaKey) && !button.disabled) button.click();
+      if (e.key === 'Enter' && (e.ctrlKey || e.metaKey)) button.click();
     });
     show(state, 'Fetching a sample…');
     fill(card, input, state);
