@@ -82,6 +82,9 @@ func check(cmd *cobra.Command, environ []string) error {
 	for _, warning := range settings.Warnings {
 		fmt.Fprintln(cmd.ErrOrStderr(), "warning:", warning)
 	}
+	for _, note := range settings.Notes {
+		fmt.Fprintln(cmd.ErrOrStderr(), "note:", note)
+	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "the settings are in order: %d routes\n", len(settings.Routes))
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
+	"amlproxy/authn"
 	"amlproxy/internal/config"
 	"amlproxy/internal/telemetry"
 	"amlproxy/proxy"
@@ -43,6 +44,7 @@ type App struct {
 	metrics  *telemetry.Metrics
 
 	toProvider, toAzure, toModels *http.Transport
+	store                         *authn.Redis // nil: sessions are in their cookies
 
 	proxy       *proxy.Proxy
 	readiness   *readiness
@@ -80,10 +82,11 @@ func New(s *config.Settings, o Options) (*App, error) {
 	}
 	names := namedIn(s.Routes)
 	a.named.Store(&names)
-	who, err := newCallers(s, &http.Client{Transport: a.toProvider}, &a.named)
+	who, err := newCallers(s, &http.Client{Transport: a.toProvider}, pool, &a.named)
 	if err != nil {
 		return nil, err
 	}
+	a.store = who.store
 	f, err := a.newFleet(s, nil)
 	if err != nil {
 		return nil, err
@@ -247,6 +250,9 @@ func (a *App) close() {
 	a.fleet.Load().closeBut(nil)
 	for _, t := range []*http.Transport{a.toProvider, a.toAzure, a.toModels} {
 		t.CloseIdleConnections()
+	}
+	if a.store != nil {
+		_ = a.store.Close()
 	}
 	_ = a.log.Sync()
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"slices"
@@ -15,13 +16,14 @@ import (
 type callers struct {
 	authenticator authn.Authenticator
 	login         *authn.Login // nil when no login is configured
+	store         *authn.Redis // nil when sessions are in their cookies
 	issuers       []string
 }
 
 // newCallers wires package authn from the settings. names is what the rules in
 // force name: it changes with them. With neither a login nor
 // issuers of bearer tokens, only public routes exist and nobody is asked.
-func newCallers(s *config.Settings, client *http.Client, names *atomic.Pointer[named]) (callers, error) {
+func newCallers(s *config.Settings, client *http.Client, pool *x509.CertPool, names *atomic.Pointer[named]) (callers, error) {
 	var c callers
 	claims := func() []string { return names.Load().claims }
 	bearer := authn.BearerConfig{ClientID: s.OIDCClientID, Client: client, Claims: claims}
@@ -33,9 +35,14 @@ func newCallers(s *config.Settings, client *http.Client, names *atomic.Pointer[n
 		}
 		issuer.Endpoints = endpointsOf(s)
 		bearer.Issuers = append(bearer.Issuers, issuer)
+		store, err := sessionStore(s, pool)
+		if err != nil {
+			return callers{}, err
+		}
+		c.store = store
 		sessions, err := authn.NewSessions(authn.SessionsConfig{
 			Secrets: s.CookieSecrets, Secure: s.PublicURL.Scheme == "https",
-			Idle: s.SessionIdle, Max: s.SessionMax, Refresh: s.SessionRefresh,
+			Idle: s.SessionIdle, Max: s.SessionMax, Refresh: s.SessionRefresh, Redis: store,
 		})
 		if err != nil {
 			return callers{}, err
@@ -102,6 +109,14 @@ func endpointsOf(s *config.Settings) *authn.Endpoints {
 		Authorization: s.OIDCAuthorizationURL, Token: s.OIDCTokenURL, Keys: s.OIDCKeysURL,
 		EndSession: s.OIDCEndSessionURL, UserInfo: s.OIDCUserinfoURL,
 	}
+}
+
+// sessionStore returns where sessions are shared, nil for nowhere.
+func sessionStore(s *config.Settings, pool *x509.CertPool) (*authn.Redis, error) {
+	if s.RedisURL.IsZero() {
+		return nil, nil //nolint:nilnil // sessions are in their cookies then
+	}
+	return authn.NewRedis(authn.RedisConfig{URL: s.RedisURL, Roots: pool})
 }
 
 // named is what the rules of all routes name: a session keeps no more than that.

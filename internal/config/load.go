@@ -29,6 +29,7 @@ func Load(environ []string) (*Settings, error) {
 	c := &checker{environment: e, s: s}
 	c.serving()
 	c.login()
+	c.redis()
 	c.issuers()
 	c.azure()
 	raw := c.rawRoutes()

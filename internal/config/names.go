@@ -89,7 +89,7 @@ func isSecret(t reflect.Type) bool {
 
 // notYet are names of the contract that nothing reads so far: better refused
 // than believed to work.
-var notYet = []string{Prefix + "AUDIT_FILE", Prefix + "CLIENT_CA_FILE", Prefix + "REDIS_URL", Prefix + "REDIS_URL_FILE"}
+var notYet = []string{Prefix + "AUDIT_FILE", Prefix + "CLIENT_CA_FILE"}
 
 // injected are the names that Kubernetes gives to every container beside a
 // Service called amlproxy. They are not settings, and are ignored.

@@ -41,13 +41,16 @@ func secretSettings(t *testing.T) map[string][]string {
 }
 
 func TestSecretsCanBeFiles(t *testing.T) {
-	if len(secretSettings(t)) != 6 {
+	if len(secretSettings(t)) != 7 {
 		t.Error("another secret: see that this test knows how to set it")
 	}
 	for name, base := range secretSettings(t) {
 		value := canary
-		if name == "AMLPROXY_COOKIE_SECRET" {
+		switch name {
+		case "AMLPROXY_COOKIE_SECRET":
 			value = cookieSecret
+		case "AMLPROXY_REDIS_URL":
+			value = "redis://:" + canary + "@cache"
 		}
 		file := filepath.Join(t.TempDir(), "secret")
 		direct := show(load(t, set(base, name+"="+value)))

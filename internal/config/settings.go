@@ -63,6 +63,8 @@ type Settings struct {
 	SessionRefresh        time.Duration  `env:"SESSION_REFRESH" envDefault:"15m" doc:"Claims older than this are renewed through the refresh token."`
 	ReturnOrigins         []string       `env:"RETURN_ORIGINS" doc:"Other origins that rd may return to after login."`
 
+	RedisURL secret.Value `env:"REDIS_URL" doc:"Where replicas share sessions, which makes ending one an end everywhere: redis://[user:password@]host[:port][/database], or rediss:// for TLS."`
+
 	WorkspaceConfig string `env:"WORKSPACE_CONFIG" group:"The workspace" doc:"The workspace's config.json; found as the SDK finds it when absent."`
 	SubscriptionID  string `env:"SUBSCRIPTION_ID" doc:"With RESOURCE_GROUP and WORKSPACE_NAME: the workspace, instead of the file."`
 	ResourceGroup   string `env:"RESOURCE_GROUP" doc:"See SUBSCRIPTION_ID."`
@@ -92,6 +94,8 @@ type Settings struct {
 	Workspaces map[string]Workspace `env:"-"`
 	// Warnings say what is accepted and still unwise; they are for the log.
 	Warnings []string `env:"-"`
+	// Notes say what follows from the settings, for whoever asks.
+	Notes []string `env:"-"`
 }
 
 // Login reports whether people can sign in: whether an issuer is set for it.

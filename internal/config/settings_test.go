@@ -40,6 +40,7 @@ func malformed() map[string][]string {
 		},
 		"SESSION_IDLE": append(duration, "13h"), "SESSION_MAX": duration, "SESSION_REFRESH": append(duration, "1h", "2h"),
 		"RETURN_ORIGINS":   origin,
+		"REDIS_URL":        {"x", "cache:6379", "http://cache", "redis://", "redis://cache:0", "redis://cache/x", "redis://cache?db=1"},
 		"WORKSPACE_CONFIG": file, "SUBSCRIPTION_ID": {"a/b", "..", "a?b", "a#b"}, "RESOURCE_GROUP": {"a/b", ".", `a\b`}, "WORKSPACE_NAME": {"a/b", "..", "a%2fb"},
 		"AZURE_CLOUD": {"x", "Public"}, "AZURE_ARM_URL": append(url, "https://management.chinacloudapi.cn"), "AZURE_ARM_AUDIENCE": url, "AZURE_ML_SCOPE": {"https://ml.azure.com", "a b/.default"},
 		"AZURE_DISABLE_INSTANCE_DISCOVERY": {"yes", "1", "TRUE"}, "AZURE_LOGIN": {"x", "Browser"}, "SDK_AUTH_FILE": file,
@@ -128,7 +129,7 @@ func TestWhatNothingReadsIsRefused(t *testing.T) {
 	} {
 		refused(t, oneRoute(name+"=a"), name, "nearest is "+nearest)
 	}
-	for _, name := range []string{"AUDIT_FILE", "CLIENT_CA_FILE", "REDIS_URL"} {
+	for _, name := range []string{"AUDIT_FILE", "CLIENT_CA_FILE"} {
 		refused(t, oneRoute("AMLPROXY_"+name+"=a"), "AMLPROXY_"+name, "not supported yet")
 	}
 }
@@ -232,7 +233,7 @@ func TestSettingsAreWhatWasSet(t *testing.T) {
 	write(t, sdk, `{"clientId":"c","clientSecret":"s","tenantId":"t","subscriptionId":"sub","activeDirectoryEndpointUrl":"https://login.microsoftonline.us","resourceManagerEndpointUrl":"https://management.usgovcloudapi.net/"}`)
 	s := load(t, set(oneRoute(),
 		"AMLPROXY_TRUSTED_PROXIES=10.0.0.0/8, 192.0.2.1,2001:db8::/32,::ffff:10.1.2.3", "AMLPROXY_DRAIN_TIMEOUT=3m", "AMLPROXY_MAX_HEADER_BYTES=8KiB",
-		"AMLPROXY_OIDC_SCOPES=openid, offline_access", "AMLPROXY_RETURN_ORIGINS=https://app.example.com,http://localhost:3000",
+		"AMLPROXY_OIDC_SCOPES=openid, offline_access", "AMLPROXY_REDIS_URL=redis://cache", "AMLPROXY_RETURN_ORIGINS=https://app.example.com,http://localhost:3000",
 		"AMLPROXY_BEARER_ISSUERS_0_URL=https://b.example/", "AMLPROXY_BEARER_ISSUERS_0_AUDIENCES=a,b", "AMLPROXY_BEARER_ISSUERS_0_ROLES_CLAIM=r",
 		"AMLPROXY_SDK_AUTH_FILE="+sdk, "AMLPROXY_RESOURCE_GROUP=g", "AMLPROXY_WORKSPACE_NAME=w", "AMLPROXY_AZURE_DISABLE_INSTANCE_DISCOVERY=true",
 		"AMLPROXY_PUBLIC_URL=https://Models.example.com:443/",
