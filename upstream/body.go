@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,14 +25,21 @@ var errWritten = errors.New("the endpoint closed the connection before it answer
 //   - larger: streamed, with Expect: 100-continue so that the endpoint can look
 //     at the credential before it takes a byte.
 type body struct {
-	whole  []byte  // the first case
+	whole  []byte // the first case
+	kept   *atomic.Int64
 	stream *record // the other two
 	last   *cursor // of stream, attached to the newest send
 	expect bool
 }
 
-// hold takes over the body of req. It has closed it when it returns an error.
-func hold(req *http.Request, limit int64) (*body, error) {
+// keptTogether bounds the bodies of one Transport that are read first, together:
+// senders that are slow on purpose shall not fill the memory. Beyond it a body
+// streams as if it were large.
+const keptTogether = 32 << 20
+
+// hold takes over the body of req. It has closed it when it returns an error. kept
+// counts what is held of all.
+func hold(req *http.Request, limit int64, kept *atomic.Int64) (*body, error) {
 	switch {
 	case req.Body == nil || req.Body == http.NoBody:
 		return &body{}, nil
@@ -40,13 +48,37 @@ func hold(req *http.Request, limit int64) (*body, error) {
 	case req.ContentLength > limit:
 		return &body{stream: &record{source: req.Body}, expect: true}, nil
 	}
-	whole := make([]byte, req.ContentLength)
-	_, err := io.ReadFull(req.Body, whole)
+	if kept.Add(req.ContentLength) > keptTogether {
+		kept.Add(-req.ContentLength)
+		return &body{stream: &record{source: req.Body}, expect: true}, nil
+	}
+	whole, err := readWhole(req.Body, req.ContentLength)
 	_ = req.Body.Close()
 	if err != nil {
+		kept.Add(-req.ContentLength)
 		return nil, fmt.Errorf("%w: %w", ErrRequestBody, err)
 	}
-	return &body{whole: whole}, nil
+	return &body{whole: whole, kept: kept}, nil
+}
+
+// readWhole reads n bytes. The memory for them grows as they come: an announced
+// length costs its sender nothing.
+func readWhole(r io.Reader, n int64) ([]byte, error) {
+	whole := make([]byte, 0, min(n, 16<<10))
+	for int64(len(whole)) < n {
+		if len(whole) == cap(whole) {
+			whole = slices.Grow(whole, int(min(int64(cap(whole)), n-int64(len(whole)))))
+		}
+		m, err := r.Read(whole[len(whole):min(int64(cap(whole)), n)])
+		whole = whole[:len(whole)+m]
+		if err != nil && int64(len(whole)) < n {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return nil, err
+		}
+	}
+	return whole, nil
 }
 
 // attach gives out the body from its beginning.
@@ -132,6 +164,9 @@ func (b *body) sourceErr() error {
 // done with it.
 func (b *body) release() {
 	if b.stream == nil {
+		if b.kept != nil {
+			b.kept.Add(-int64(len(b.whole)))
+		}
 		return
 	}
 	if b.last == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -63,8 +64,8 @@ func (s *snapshot) usable(now time.Time) bool {
 
 // A flight is one fetch under way.
 type flight struct {
-	anew    bool          // asks everything anew, for a rejected target
-	rejects uint64        // the generation that was rejected, if anew
+	anew    bool          // asks everything anew
+	rejects uint64        // the generation that was rejected; 0: none
 	done    chan struct{} // closed when the result has been taken over
 }
 
@@ -76,6 +77,7 @@ const (
 	CauseStart    Cause = "start"    // nothing usable is held
 	CauseDue      Cause = "due"      // a renewal, planned ahead
 	CauseRejected Cause = "rejected" // the endpoint answered 401
+	CauseSuspect  Cause = "suspect"  // it broke off an upload without an answer
 )
 
 // An Event tells an observer of a fetch that ended.
@@ -141,6 +143,9 @@ func (c *Cache) Target(ctx context.Context) (Target, error) {
 	return s.target, nil
 }
 
+// Usable reports whether a request could be sent now, without waiting.
+func (c *Cache) Usable() bool { return c.current.Load().usable(time.Now()) }
+
 // due starts a planned renewal, unless one runs or a failed one says to wait.
 func (c *Cache) due() {
 	c.mu.Lock()
@@ -204,7 +209,10 @@ func (c *Cache) unavailable() error {
 // Close the flight returned has landed already.
 func (c *Cache) fetch(cause Cause) *flight {
 	s := c.current.Load()
-	f := &flight{anew: cause == CauseRejected, rejects: s.generation(), done: make(chan struct{})}
+	f := &flight{anew: cause == CauseRejected || cause == CauseSuspect, done: make(chan struct{})}
+	if cause == CauseRejected {
+		f.rejects = s.generation()
+	}
 	if c.closed {
 		close(f.done)
 		return f
@@ -218,13 +226,24 @@ func (c *Cache) fetch(cause Cause) *flight {
 		ctx, cancel := context.WithTimeout(c.ctx, fetchTimeout)
 		defer cancel()
 		start := time.Now()
-		lease, err := c.source.Fetch(ctx, held)
-		if err == nil {
-			err = lease.check()
-		}
+		lease, err := ask(ctx, c.source, held)
 		c.land(f, cause, lease, err, time.Since(start))
 	})
 	return f
+}
+
+// ask fetches. A panic of the source is its failure: it runs on no request's
+// goroutine, and would end the process.
+func ask(ctx context.Context, source Source, held *Lease) (lease *Lease, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			lease, err = nil, fmt.Errorf("the source panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	if lease, err = source.Fetch(ctx, held); err != nil {
+		return nil, err
+	}
+	return lease, lease.check(time.Now())
 }
 
 // land takes over what a fetch brought and plans the next one.
@@ -235,7 +254,7 @@ func (c *Cache) land(f *flight, cause Cause, lease *Lease, err error, took time.
 	after := before
 	c.lastErr = err
 	if err == nil {
-		after = before.succeed(lease, f.anew && f.rejects == before.generation(), now)
+		after = before.succeed(lease, f.rejects != 0 && f.rejects == before.generation(), now)
 		c.current.Store(after)
 		c.failures, c.notBefore = 0, time.Time{}
 	} else {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"sync"
 	"testing"
@@ -395,3 +396,89 @@ func TestCloseEndsAFetchAndKeepsWhatIsHeld(t *testing.T) {
 		}
 	})
 }
+
+// One key gave way to the other and that one to the first again, while a request
+// with the first was on its way: it must not be sent again with what refused it.
+func TestAReplacementIsNeverTheCredentialThatWasRefused(t *testing.T) {
+	w := &workspace{lease: pair("K1", "K2")}
+	start(t, w, func(t *testing.T, c *upstream.Cache) {
+		slow := want(t, c, "K1")
+		for _, next := range []string{"K2", "K1"} {
+			target, err := c.Target(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r, err := c.Rejected(t.Context(), target); err != nil || r.Credential.Reveal() != next {
+				t.Fatal(err)
+			}
+		}
+		if r, err := c.Rejected(t.Context(), slow); err == nil && r.Credential.Reveal() == "K1" {
+			t.Error("K1 was refused, and is what replaces it")
+		}
+	})
+}
+
+func TestAnExpiredLeaseIsAFailedFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &workspace{lease: token("T", -time.Hour, -time.Minute)}
+		c := upstream.Cached(w, nil)
+		defer c.Close()
+		for range 100 {
+			if _, err := c.Target(t.Context()); !errors.Is(err, upstream.ErrNoCredential) {
+				t.Fatal(err)
+			}
+		}
+		if w.count() != 1 {
+			t.Errorf("%d fetches for 100 requests at once", w.count())
+		}
+	})
+}
+
+// Uploads that break, for whatever reason, and then a rotation.
+func TestBrokenUploadsDoNotDelayARotation(t *testing.T) {
+	for name, lease := range map[string]upstream.Lease{"one key": pair("K1", ""), "pair": pair("K1", "K2")} {
+		t.Run(name, func(t *testing.T) {
+			w := &workspace{lease: lease}
+			start(t, w, func(t *testing.T, c *upstream.Cache) {
+				proven(t, c)
+				for range 80 {
+					if held := want(t, c, "K1"); c.Suspect(t.Context(), held) {
+						t.Fatal("nothing was wrong, and something else is used")
+					}
+					time.Sleep(2 * time.Second)
+				}
+				if n := w.count() - 1; n > 5+160/10 {
+					t.Errorf("%d fetches in 160 s", n)
+				}
+				time.Sleep(10 * time.Second)
+				w.set(func(w *workspace) { w.lease = pair("K9", "") })
+				if r, err := c.Rejected(t.Context(), want(t, c, "K1")); err != nil || r.Credential.Reveal() != "K9" {
+					t.Errorf("the rotation was met with %v, %v", r.Credential.Reveal(), err)
+				}
+			})
+		})
+	}
+}
+
+// proven lets a request be answered with the credential in use.
+func proven(t *testing.T, c *upstream.Cache) {
+	t.Helper()
+	rt := &upstream.Transport{Backends: []upstream.Backend{c}, Base: roundTrip(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+	})}
+	if _, _, err := post(t, rt, "/score", nil); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestAPanicOfTheSourceIsItsFailure(t *testing.T) {
+	c := upstream.Cached(panics{}, nil)
+	defer c.Close()
+	if _, err := c.Target(t.Context()); !errors.Is(err, upstream.ErrNoCredential) {
+		t.Error(err)
+	}
+}
+
+type panics struct{}
+
+func (panics) Fetch(context.Context, *upstream.Lease) (*upstream.Lease, error) { panic("a mistake") }

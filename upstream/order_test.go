@@ -135,3 +135,29 @@ func TestWithEveryBackendDownTheLastErrorIsTold(t *testing.T) {
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// One region hangs before it has said anything; the other has a credential.
+func TestABackendThatStillWaitsIsNotWaitedForWhenAnotherIsReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := upstream.Cached(&workspace{delay: time.Hour}, nil)
+		defer hung.Close()
+		hung.Warm()
+		ready := upstream.Cached(&workspace{lease: pair("B", "")}, nil)
+		defer ready.Close()
+		ready.Warm()
+		synctest.Wait()
+		rt := &upstream.Transport{Backends: []upstream.Backend{hung, ready}, Base: roundTrip(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		})}
+		for range 6 {
+			begun := time.Now()
+			if _, _, err := post(t, rt, "/score", nil); err != nil {
+				t.Fatal(err)
+			}
+			if waited := time.Since(begun); waited != 0 {
+				t.Errorf("a request waited %v", waited)
+			}
+			time.Sleep(11 * time.Second)
+		}
+	})
+}

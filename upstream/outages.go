@@ -17,28 +17,12 @@ type outages struct {
 	until []time.Time
 }
 
-// order returns the backends in the order in which to try them: those that are
-// out come last, but do come.
-func (o *outages) order(n int) []int {
-	if n == 1 {
-		return only[:]
-	}
+// out reports whether a backend could not be reached a moment ago.
+func (o *outages) out(at int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	now := time.Now()
-	order, out := make([]int, 0, n), make([]int, 0, n)
-	for at := range n {
-		if at < len(o.until) && now.Before(o.until[at]) {
-			out = append(out, at)
-		} else {
-			order = append(order, at)
-		}
-	}
-	return append(order, out...)
+	return at < len(o.until) && time.Now().Before(o.until[at])
 }
-
-// only is the order of one.
-var only = [1]int{0}
 
 func (o *outages) note(at int) {
 	o.mu.Lock()

@@ -55,7 +55,7 @@ func (c *Cache) replace(t Target, asked bool) (Target, *flight) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.current.Load().generation() != t.Generation:
+	case c.replaced(t):
 		return c.current.Load().target, nil
 	case c.flight != nil:
 		return Target{}, c.flight
@@ -74,17 +74,22 @@ func (c *Cache) mayFetch() bool {
 // otherKey puts the other key of the pair in use, unless t has been replaced in
 // the meantime, and returns what is in use now. mu is held.
 func (c *Cache) otherKey(t Target) Target {
-	s := c.current.Load()
-	if s.generation() != t.Generation {
-		return s.target
-	}
-	if s.other.IsZero() || s.other.Equal(t.Credential) {
+	// With a key that others were let in with, the next 401 may ask again as soon as
+	// the bucket lets it.
+	if !c.replaced(t) && !c.swap() && !t.proven.Load() {
 		c.refused()
-		return s.target
 	}
-	s = s.swapped()
-	c.current.Store(s)
-	return s.target
+	return c.current.Load().target
+}
+
+// swap puts the other key of the pair in use, if there is one. mu is held.
+func (c *Cache) swap() bool {
+	s := c.current.Load()
+	if s.other.IsZero() || s.other.Equal(s.target.Credential) {
+		return false
+	}
+	c.current.Store(s.swapped())
+	return true
 }
 
 // refused notes that there was nothing that the endpoint would take. The pause
@@ -99,9 +104,47 @@ func (c *Cache) refused() {
 	c.notAgain = now.Add(doubled(firstPause, c.refusals, refusedCap))
 }
 
+// replaced reports whether requests use something else than t now. Generations do
+// not tell: when one key of a pair gave way to the other and that one to the first
+// again, the newest generation is what was just refused. mu is held.
+func (c *Cache) replaced(t Target) bool { return !c.current.Load().target.same(t) }
+
+// Suspect is told that the endpoint broke off an upload with t without an answer,
+// which may be its way of refusing t. It reports whether requests use something
+// else now. Unlike a 401 this is no proof: it takes a fetch from the same bucket,
+// but the other key is tried only instead of one that nobody was let in with, and
+// nothing is paused for.
+func (c *Cache) Suspect(ctx context.Context, t Target) bool {
+	ctx, cancel := context.WithTimeout(ctx, rejectedWait)
+	defer cancel()
+	for asked := false; ; {
+		f, replaced := c.suspect(t, asked)
+		if f == nil || f.wait(ctx) != nil {
+			return replaced
+		}
+		asked = asked || f.anew
+	}
+}
+
+// suspect returns the flight to wait for before asking again, or nil and whether t
+// was replaced.
+func (c *Cache) suspect(t Target, asked bool) (f *flight, replaced bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.replaced(t):
+		return nil, true
+	case c.flight != nil:
+		return c.flight, false
+	case !asked && c.mayFetch():
+		return c.fetch(CauseSuspect), false
+	}
+	return nil, !t.proven.Load() && c.swap()
+}
+
 // insteadOf marks t as the replacement of rejected, if it is one.
 func (t Target) insteadOf(rejected Target) (Target, error) {
-	if t.Generation == rejected.Generation {
+	if t.same(rejected) {
 		return Target{}, ErrNoReplacement
 	}
 	t.replacement = true

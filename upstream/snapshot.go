@@ -19,7 +19,7 @@ const (
 
 // check refuses a lease that would send a request nowhere, or without the
 // credential that its kind promises.
-func (l *Lease) check() error {
+func (l *Lease) check(now time.Time) error {
 	switch {
 	case l == nil:
 		return errors.New("the source returned no lease")
@@ -29,6 +29,8 @@ func (l *Lease) check() error {
 		return errors.New("the scoring address carries a user, a query or a fragment")
 	case l.Kind != None && l.Primary.IsZero():
 		return fmt.Errorf("the source returned an empty %s", l.Kind)
+	case !l.Expires.IsZero() && !now.Before(l.Expires):
+		return fmt.Errorf("the source returned an expired %s: is this machine's clock right?", l.Kind)
 	}
 	return nil
 }
@@ -117,7 +119,7 @@ func renewalTime(lease *Lease, now time.Time) time.Time {
 	if !lease.Expires.IsZero() {
 		least = min(least, lease.Expires.Sub(now)/2)
 	}
-	return now.Add(max(wait, least, time.Second))
+	return now.Add(max(wait, least, time.Second)).Round(0) // by the wall clock: see Cache.Target
 }
 
 // backOff is the pause after so many failed fetches in a row: doubling, with

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,7 +9,9 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // A Transport is an [http.RoundTripper] that sends a request to a [Backend]'s
@@ -39,18 +42,19 @@ type Transport struct {
 	ReplayLimit int64
 
 	outages outages
+	kept    atomic.Int64 // bytes of all bodies that are read first
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, trace := req.Context(), traceOf(req.Context())
-	body, err := hold(req, t.ReplayLimit)
+	body, err := hold(req, t.ReplayLimit, &t.kept)
 	if err != nil {
 		return nil, err
 	}
 	defer body.release()
 
-	for _, at := range t.outages.order(len(t.Backends)) {
+	for _, at := range t.order() {
 		var resp *http.Response
 		resp, err = t.call(req, t.Backends[at], body, trace)
 		if ctx.Err() != nil || trace.Retried || !(errors.Is(err, ErrNoCredential) || dialFailed(err)) {
@@ -59,6 +63,36 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		t.outages.note(at)
 	}
 	return nil, err
+}
+
+// order returns the backends in the order in which to try them: those that could
+// not be reached a moment ago last, and before those the ones that would have to
+// wait for a credential.
+func (t *Transport) order() []int {
+	if len(t.Backends) == 1 {
+		return only[:]
+	}
+	order, ranks := make([]int, len(t.Backends)), make([]int, len(t.Backends))
+	for at := range t.Backends {
+		order[at], ranks[at] = at, t.rank(at)
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(ranks[a], ranks[b]) })
+	return order
+}
+
+// only is the order of one.
+var only = [1]int{0}
+
+// rank is 0 for a backend that can be called now.
+func (t *Transport) rank(at int) int {
+	waits := 0
+	if b, ok := t.Backends[at].(interface{ Usable() bool }); ok && !b.Usable() {
+		waits = 1
+	}
+	if t.outages.out(at) {
+		return 2 + waits
+	}
+	return waits
 }
 
 // call sends req to one backend, and once more if its credential was rejected.
@@ -141,10 +175,12 @@ func failed(ctx context.Context, backend Backend, target Target, body *body, err
 	case target.Kind == None || body.stream == nil || dialFailed(err) || errors.Is(err, ErrNotReplayable):
 		return err
 	}
-	if _, rejected := backend.Rejected(ctx, target); rejected != nil {
-		return err
+	if b, ok := backend.(interface {
+		Suspect(context.Context, Target) bool
+	}); ok && b.Suspect(ctx, target) {
+		return fmt.Errorf("%w: %w", ErrNotReplayable, err)
 	}
-	return fmt.Errorf("%w: %w", ErrNotReplayable, err)
+	return err
 }
 
 // authorization returns the header's value, empty for none.
@@ -189,13 +225,19 @@ func (t Target) address(rest *url.URL) (*url.URL, error) {
 // folder returns the path of u up to and with its last slash.
 func folder(u *url.URL) string {
 	path := u.EscapedPath()
+	if path == "" {
+		return "/"
+	}
 	return path[:strings.LastIndexByte(path, '/')+1]
 }
 
 func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && a.Host == b.Host }
 
-// discard gives a connection back for reuse, if little is left to read on it.
+// discard gives a connection back for reuse, if little is left to read on it. It
+// does not wait for that: a body may take as long as the request's context lets it.
 func discard(resp *http.Response) {
-	_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
-	_ = resp.Body.Close()
+	go func() {
+		_, _ = io.CopyN(io.Discard, resp.Body, 4<<10)
+		_ = resp.Body.Close()
+	}()
 }

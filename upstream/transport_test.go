@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -456,4 +457,71 @@ func TestARefusedRetryOfAProvenKeyDoesNotDelayTheNextFetch(t *testing.T) {
 	if code, _, err := post(t, rt, "/score", nil); err != nil || code != http.StatusOK {
 		t.Errorf("the next request got %d, %v", code, err)
 	}
+}
+
+func TestAnAddressWithoutAPathStillMakesAPath(t *testing.T) {
+	e := newEndpoint(t, "p")
+	u, _ := url.Parse(e.URL)
+	c := upstream.Cached(upstream.Static(upstream.Lease{Scoring: u, Kind: upstream.Key, Primary: secret.New("p")}), nil)
+	defer c.Close()
+	rt := &upstream.Transport{Backends: []upstream.Backend{c}}
+	for rest, want := range map[string]string{"/score": "/", "/swagger.json": "/swagger.json", "/a/b": "/a/b"} {
+		if code, _, err := post(t, rt, rest, nil); err != nil || code != http.StatusOK {
+			t.Fatal(rest, code, err)
+		}
+		if got := e.seen()[len(e.seen())-1].uri; got != want {
+			t.Errorf("%s went to %s, want %s", rest, got, want)
+		}
+	}
+}
+
+// A 401 whose body never ends must not hold up the retry.
+func TestTheBodyOfA401IsNotWaitedFor(t *testing.T) {
+	base, _ := raw(t, func(_ int, conn net.Conn, r *http.Request) {
+		if r.Header.Get("Authorization") == "Bearer s" {
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 401 Unauthorized\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n")
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, "http://upstream/score", strings.NewReader("rows"))
+	resp, err := over(t, base, "p", "s").RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+}
+
+// Two hundred bytes on the wire must not reserve two hundred mebibytes.
+func TestAnAnnouncedLengthReservesNothing(t *testing.T) {
+	e := newEndpoint(t, "p")
+	rt := over(t, e.URL, "p", "s")
+	rt.ReplayLimit = 1 << 20
+	hold := make(chan struct{})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var all sync.WaitGroup
+	for range 200 {
+		all.Go(func() {
+			req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://upstream/score", io.NopCloser(waiting{hold}))
+			req.ContentLength = 1 << 20
+			_, _ = rt.RoundTrip(req) // fails: the body is short
+		})
+	}
+	time.Sleep(100 * time.Millisecond)
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapInuse) - int64(before.HeapInuse); grown > 32<<20 {
+		t.Errorf("200 announced bodies hold %d MiB", grown>>20)
+	}
+	close(hold)
+	all.Wait()
+}
+
+type waiting struct{ until chan struct{} }
+
+func (w waiting) Read([]byte) (int, error) {
+	<-w.until
+	return 0, io.EOF
 }

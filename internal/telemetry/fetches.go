@@ -15,7 +15,7 @@ const (
 
 func (m *Metrics) newFetches() {
 	m.fetches = m.counter("amlproxy_credential_fetches_total",
-		"Times that a credential was asked for, by cause (start: none was held; due: a planned renewal; rejected: the endpoint answered 401) and outcome (changed, confirmed, failed).",
+		"Times that a credential was asked for, by cause (start: none was held; due: a planned renewal; rejected: the endpoint answered 401; suspect: it broke off an upload without an answer) and outcome (changed, confirmed, failed).",
 		"route", "backend", "cause", "outcome")
 	m.fetchDurations = m.histogram("amlproxy_credential_fetch_duration_seconds",
 		"Time that asking for a credential took, all its calls together, whatever came of it.",
@@ -26,7 +26,7 @@ func (m *Metrics) newFetches() {
 // Events.
 func (m *Metrics) Event(route string, n int) func(upstream.Event) {
 	number := strconv.Itoa(n)
-	for _, cause := range []upstream.Cause{upstream.CauseStart, upstream.CauseDue, upstream.CauseRejected} {
+	for _, cause := range []upstream.Cause{upstream.CauseStart, upstream.CauseDue, upstream.CauseRejected, upstream.CauseSuspect} {
 		for _, outcome := range []string{fetchChanged, fetchConfirmed, fetchFailed} {
 			m.fetches.WithLabelValues(route, number, string(cause), outcome)
 		}
