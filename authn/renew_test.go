@@ -287,7 +287,7 @@ func TestProviderInTroubleEndsNoSession(t *testing.T) {
 					t.Errorf("%d token calls in 8 hours", got)
 				}
 				undo()
-				time.Sleep(5 * time.Minute)
+				time.Sleep(6 * time.Minute)
 				_ = ask(s, r, 1)() // asks in the background
 				synctest.Wait()
 				got := ask(s, r, 1)()

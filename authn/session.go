@@ -65,7 +65,7 @@ func (held *session) pack(room bool) []byte {
 	p.text(held.id)
 	p.instant(held.created)
 	p.moment(held.used)
-	p.moment(held.claimed)
+	p.instant(held.claimed)
 	p.number(held.turn)
 	for _, s := range []string{
 		id.Issuer, id.Subject, id.Tenant, id.ObjectID, id.Client, id.Name, id.Username, id.Email,
@@ -91,7 +91,7 @@ func unpackSession(plain []byte) (*session, error) {
 	u := unpacker{rest: plain}
 	id := new(Identity)
 	found := &session{
-		id: u.text(), created: u.instant(), used: u.moment(), claimed: u.moment(), turn: u.number(), identity: id,
+		id: u.text(), created: u.instant(), used: u.moment(), claimed: u.instant(), turn: u.number(), identity: id,
 	}
 	for _, s := range []*string{
 		&id.Issuer, &id.Subject, &id.Tenant, &id.ObjectID, &id.Client, &id.Name, &id.Username, &id.Email,
