@@ -21,8 +21,17 @@ func (r rule) met(id *authn.Identity) bool {
 	return slices.ContainsFunc(r.of(id), func(v string) bool { return r.values[v] })
 }
 
-// unknown reports whether the provider did not say what the rule asks for.
-func (r rule) unknown(id *authn.Identity) bool { return r.kind == "groups" && id.GroupsOmitted }
+// unknown reports whether it cannot be told if id meets the rule: nobody said what
+// it asks for. That counts against the caller where meeting it would (C7).
+func (r rule) unknown(id *authn.Identity) bool {
+	switch {
+	case r.kind == "groups":
+		return id.GroupsOmitted
+	case r.kind == "emails", r.kind == "domains":
+		return id.Email == ""
+	}
+	return false
+}
 
 // access is an Access made ready. A nil one lets in anyone signed in.
 type access struct{ any, all, none []rule }
@@ -60,7 +69,7 @@ func newAccess(a *Access) (*access, error) {
 		rules Rules
 		to    *[]rule
 	}{{"any", a.Any, &made.any}, {"all", a.All, &made.all}, {"none", a.None, &made.none}} {
-		rules, err := newRules(part.rules)
+		rules, err := newRules(part.rules, part.name == "none")
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", part.name, err))
 		}
@@ -72,7 +81,13 @@ func newAccess(a *Access) (*access, error) {
 	return &made, errors.Join(errs...)
 }
 
-func newRules(r Rules) ([]rule, error) {
+// newRules makes rules ready. One that denies is met more easily than one that lets
+// in: an address need not be verified, and its case does not matter.
+func newRules(r Rules, denies bool) ([]rule, error) {
+	emails, fold, domains := verifiedEmail, foldDomain, verifiedDomain
+	if denies {
+		emails, fold, domains = claimedEmail, strings.ToLower, claimedDomains
+	}
 	all := []struct {
 		kind   string
 		values []string
@@ -82,8 +97,8 @@ func newRules(r Rules) ([]rule, error) {
 		{"groups", r.Groups, func(id *authn.Identity) []string { return id.Groups }, nil},
 		{"roles", r.Roles, func(id *authn.Identity) []string { return id.Roles }, nil},
 		{"scopes", r.Scopes, func(id *authn.Identity) []string { return id.Scopes }, nil},
-		{"emails", r.Emails, verifiedEmail, foldDomain},
-		{"domains", r.Domains, verifiedDomain, strings.ToLower},
+		{"emails", r.Emails, emails, fold},
+		{"domains", r.Domains, domains, strings.ToLower},
 		{"subjects", r.Subjects, func(id *authn.Identity) []string { return []string{id.Subject} }, nil},
 		{"clients", r.Clients, func(id *authn.Identity) []string { return []string{id.Client} }, nil},
 	}
@@ -147,6 +162,14 @@ func verifiedDomain(id *authn.Identity) []string {
 	}
 	_, domain, _ := strings.Cut(email[0], "@")
 	return []string{domain}
+}
+
+// claimedEmail returns the address of id whoever vouches for it, in lower case.
+func claimedEmail(id *authn.Identity) []string { return []string{strings.ToLower(id.Email)} }
+
+// claimedDomains returns whatever part of the address somebody might take for its domain.
+func claimedDomains(id *authn.Identity) []string {
+	return strings.Split(strings.ToLower(id.Email), "@")[1:]
 }
 
 // foldDomain lowers the domain alone: RFC 5321 section 2.4 leaves the local part

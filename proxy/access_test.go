@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"amlproxy/authn"
 	"amlproxy/proxy"
 )
 
@@ -220,3 +221,40 @@ func TestPathsAndMethodsThatARouteDoesNotTakeAreDenied(t *testing.T) {
 		}
 	}
 }
+
+// A rule that denies must not be escaped by what the provider did not say, or said
+// in another spelling.
+func TestADenyRuleIsNotEscaped(t *testing.T) {
+	deny := func(r proxy.Rules) *proxy.Access { return &proxy.Access{None: r} }
+	for name, c := range map[string]struct {
+		access *proxy.Access
+		id     authn.Identity
+		status int
+	}{
+		"unverified email":        {deny(proxy.Rules{Emails: []string{"bob@evil.example"}}), authn.Identity{Email: "bob@evil.example"}, 403},
+		"another case":            {deny(proxy.Rules{Emails: []string{"bob@evil.example"}}), authn.Identity{Email: "Bob@Evil.example", EmailVerified: true}, 403},
+		"unverified domain":       {deny(proxy.Rules{Domains: []string{"evil.example"}}), authn.Identity{Email: "bob@EVIL.example"}, 403},
+		"two domains":             {deny(proxy.Rules{Domains: []string{"evil.example"}}), authn.Identity{Email: "bob@evil.example@corp.example", EmailVerified: true}, 403},
+		"no email at all":         {deny(proxy.Rules{Domains: []string{"evil.example"}}), authn.Identity{}, 403},
+		"groups left out":         {deny(proxy.Rules{Groups: []string{"banned"}}), authn.Identity{GroupsOmitted: true}, 403},
+		"somebody else's address": {deny(proxy.Rules{Emails: []string{"bob@evil.example"}}), authn.Identity{Email: "ann@corp.example"}, 200},
+		"another group":           {deny(proxy.Rules{Groups: []string{"banned"}}), authn.Identity{Groups: []string{"other"}}, 200},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.id.Issuer, c.id.Subject, c.id.Method = "https://idp.example", "s", authn.ByBearer
+			up := record(t, "")
+			h := open(t, proxy.Config{
+				Authenticator: fixed{&c.id},
+				Routes:        []proxy.Route{{Name: "m", Access: c.access, Transport: to(t, up.url())}},
+			})
+			if a := h.ask(t, "POST", "/models/m", "{}"); a.status != c.status {
+				t.Errorf("%d, want %d", a.status, c.status)
+			}
+		})
+	}
+}
+
+// fixed is an Authenticator to which everybody is one.
+type fixed struct{ id *authn.Identity }
+
+func (f fixed) Authenticate(http.Header, *http.Request) (*authn.Identity, error) { return f.id, nil }

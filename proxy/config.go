@@ -108,7 +108,8 @@ type Rules struct {
 	Roles  []string
 	Scopes []string // of bearer tokens; a session has none
 	// Emails are compared exactly, save that the domain's case does not matter,
-	// and only with an address that the provider vouches for.
+	// and only with an address that the provider vouches for. Under None any address
+	// counts, whatever its case, and one that nobody names is met by every rule.
 	Emails   []string
 	Domains  []string // of such an address: what follows its only @, whole
 	Subjects []string
