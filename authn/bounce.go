@@ -97,7 +97,11 @@ func (l *Login) bounces(answer http.Header, r *http.Request, back string) (uint6
 		return before.bounces, nil
 	}
 	l.flows.forget(answer, r) // who tries again begins anew
-	return 0, &Error{Kind: ErrForbidden, Detail: l.whyLoop(r, back, err), Err: fmt.Errorf("%w: the session: %v", ErrLoop, err)}
+	looping := &Error{Kind: ErrForbidden, Detail: l.whyLoop(r, back, err), Err: ErrLoop}
+	if err != nil { // as text: the kind of this error is not that of the session's
+		looping.Err = fmt.Errorf("%w: %s", ErrLoop, err.Error())
+	}
+	return 0, looping
 }
 
 // whyLoop says what is wrong, as far as it can be seen from here.

@@ -7,7 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // x5t
+	"crypto/sha1"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
@@ -105,7 +105,7 @@ func TestClientCertificate(t *testing.T) {
 	if id, _ := readIdentity(t, s.signIn(t, s.browser(t), "alice", "/")); id == nil {
 		t.Fatal(s.lastFailure(t))
 	}
-	sum := sha1.Sum(cert.Raw) //nolint:gosec // as above
+	sum := sha1.Sum(cert.Raw)
 	if h := header(t, (*sent)[0].form.Get("client_assertion")); h["x5t"] != base64.RawURLEncoding.EncodeToString(sum[:]) || h["kid"] != nil {
 		t.Errorf("header %v", h)
 	}

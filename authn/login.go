@@ -48,8 +48,8 @@ type LoginConfig struct {
 
 // How a client's secret is sent (OpenID Connect Core 1.0 section 9).
 const (
-	SecretBasic = "client_secret_basic" //nolint:gosec // a method, not a secret
-	SecretPost  = "client_secret_post"  //nolint:gosec // the same
+	SecretBasic = "client_secret_basic"
+	SecretPost  = "client_secret_post"
 )
 
 // Login is the OpenID Connect code flow that ends in a session.

@@ -381,7 +381,7 @@ func signOutWith(t *testing.T, alter func(url.Values)) (asked url.Values, page s
 		}
 		return nil
 	}
-	_, err := stopping.Get(s.url + "/oauth2/sign_out?rd=/models/iris") //nolint:bodyclose // there is none
+	_, err := stopping.Get(s.url + "/oauth2/sign_out?rd=/models/iris")
 	var stopped *url.Error
 	if !errors.Is(err, back) || !errors.As(err, &stopped) {
 		t.Fatalf("never came back: %v", err)
