@@ -23,6 +23,8 @@ func command(environ []string) *cobra.Command {
 		Args: noArguments, RunE: serve,
 		SilenceErrors: true, SilenceUsage: true,
 	}
+	root.Version = version()
+	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(

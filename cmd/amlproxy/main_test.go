@@ -147,6 +147,7 @@ func TestExitCodes(t *testing.T) {
 		says    string
 	}{
 		"version":                {nil, []string{"version"}, 0, "amlproxy "},
+		"version as a flag":      {nil, []string{"--version"}, 0, "amlproxy "},
 		"help":                   {nil, []string{"--help"}, 0, "healthcheck"},
 		"check":                  {public, []string{"check"}, 0, "1 routes"},
 		"check without settings": {nil, []string{"check"}, 2, "AMLPROXY_ROUTES"},

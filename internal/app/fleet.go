@@ -2,6 +2,8 @@ package app
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
 	"net/http"
 	"slices"
 
@@ -190,5 +192,10 @@ func placeOf(s *config.Settings, name string) (azureml.Location, error) {
 	if !ok && !slices.ContainsFunc(s.Routes, inIt) {
 		return azureml.Location{}, nil
 	}
-	return Locate(w)
+	place, err := Locate(w)
+	if name == "" && errors.Is(err, fs.ErrNotExist) {
+		return place, fmt.Errorf("AMLPROXY_WORKSPACE_CONFIG: is not set, and there is %w: download it from the portal into the folder that amlproxy "+
+			"is started in, or set AMLPROXY_SUBSCRIPTION_ID, AMLPROXY_RESOURCE_GROUP and AMLPROXY_WORKSPACE_NAME", err)
+	}
+	return place, err
 }

@@ -43,7 +43,7 @@ func advice(id config.Identity, text string) []string {
 		}
 		return []string{"https://login.microsoftonline.com/error?code=" + m[1]}
 	}
-	if id.IsZero() && strings.Contains(text, "DefaultAzureCredential") {
+	if id.IsZero() && (strings.Contains(text, "DefaultAzureCredential") || strings.Contains(text, "managed identity")) {
 		return []string{
 			"say who the proxy is: AML_TENANT_ID, AML_PRINCIPAL_ID and AML_PRINCIPAL_PASS, as this prints them:",
 			"az ad sp create-for-rbac --name amlproxy",

@@ -189,6 +189,10 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 // of it say the same.
 func (t *tokens) failed(err error) error {
 	e := &Error{Op: "asking Entra ID for a token"}
+	if strings.HasPrefix(err.Error(), "ManagedIdentityCredential") {
+		// It asks an address of the machine, and whatever answers there.
+		e.Op = "asking the machine's managed identity for a token"
+	}
 	var failed *azidentity.AuthenticationFailedError
 	if !errors.As(err, &failed) || failed.RawResponse == nil {
 		e.Err = t.scrub.wrap(err)
