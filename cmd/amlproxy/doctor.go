@@ -24,13 +24,16 @@ func runDoctor(cmd *cobra.Command, environ []string) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	checks, end, err := doctor.Upstream(settings, doctor.Options{
-		Prompt: func(message string) { fmt.Fprintln(cmd.ErrOrStderr(), message) },
-	})
-	if err != nil {
-		return &usageError{err}
+	options := doctor.Options{Prompt: func(message string) { fmt.Fprintln(cmd.ErrOrStderr(), message) }}
+	var checks []doctor.Check
+	for _, half := range []func(*config.Settings, doctor.Options) ([]doctor.Check, func(), error){doctor.Upstream, doctor.Callers} {
+		more, end, err := half(settings, options)
+		if err != nil {
+			return &usageError{err}
+		}
+		defer end()
+		checks = append(checks, more...)
 	}
-	defer end()
 	failed, err := doctor.Run(cmd.Context(), cmd.OutOrStdout(), checks)
 	if err == nil && failed > 0 {
 		err = fmt.Errorf("checks failed: %d", failed)

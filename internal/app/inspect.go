@@ -3,7 +3,9 @@ package app
 import (
 	"net/http"
 	"os"
+	"sync/atomic"
 
+	"amlproxy/authn"
 	"amlproxy/internal/config"
 	"amlproxy/upstream"
 	"amlproxy/upstream/azureml"
@@ -58,3 +60,18 @@ func AzureConfig(s *config.Settings, place azureml.Location, transport http.Roun
 
 // Source says who knows about the endpoint of a backend.
 func Source(b *config.Backend, ws *azureml.Workspace) upstream.Source { return source(b, ws) }
+
+// Login returns the login that a proxy with these settings has, nil if they want
+// none, and where its sessions live, nil if that is in their cookies. Whoever asks
+// closes the latter.
+func Login(s *config.Settings, transport http.RoundTripper) (*authn.Login, *authn.Redis, error) {
+	pool, err := roots(s.CAFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	var names atomic.Pointer[named]
+	all := namedIn(s.Routes)
+	names.Store(&all)
+	who, err := newCallers(s, &http.Client{Transport: transport}, pool, &names)
+	return who.login, who.store, err
+}

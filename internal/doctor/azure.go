@@ -86,16 +86,21 @@ func (u *upstreams) unlessNeeded(f Finding) Finding {
 func (u *upstreams) clock(context.Context) Finding {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.clocks) == 0 {
+	return compareClocks(u.clocks, "Azure's")
+}
+
+// compareClocks judges by the host that differs most.
+func compareClocks(clocks []reading, whose string) Finding {
+	if len(clocks) == 0 {
 		return Finding{State: Skip, Detail: "nobody said what time it is"}
 	}
-	worst := u.clocks[0]
-	for _, r := range u.clocks[1:] {
+	worst := clocks[0]
+	for _, r := range clocks[1:] {
 		if r.ahead.Abs() > worst.ahead.Abs() {
 			worst = r
 		}
 	}
-	f := Finding{Detail: fmt.Sprintf("as Azure's, to %s", worst.ahead.Abs().Round(time.Second))}
+	f := Finding{Detail: fmt.Sprintf("as %s, to %s", whose, worst.ahead.Abs().Round(time.Second))}
 	if worst.ahead.Abs() <= clockWarn {
 		return f
 	}

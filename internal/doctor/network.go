@@ -95,11 +95,18 @@ func (w way) get(ctx context.Context, at *url.URL, header http.Header) (contact,
 	if resp.TLS != nil {
 		c.tls = tls.VersionName(resp.TLS.Version)
 	}
-	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		// A date has whole seconds, rounded down: half a second is the best guess.
-		c.ahead, c.dated = time.Since(date.Add(time.Second/2)), true
-	}
+	c.ahead, c.dated = ahead(resp.Header)
 	return c, nil
+}
+
+// ahead says how far our clock is ahead of the one that dated an answer. A date has
+// whole seconds, rounded down: half a second is the best guess.
+func ahead(header http.Header) (time.Duration, bool) {
+	date, err := http.ParseTime(header.Get("Date"))
+	if err != nil {
+		return 0, false
+	}
+	return time.Since(date.Add(time.Second / 2)), true
 }
 
 // trouble says why a host could not be reached, as far as the error tells.
