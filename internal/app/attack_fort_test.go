@@ -290,7 +290,7 @@ func TestTheFortStands(t *testing.T) {
 			t.Errorf("%s by a token: %d %s", d.name, a.StatusCode, a.body)
 		}
 		if d.open {
-			if a := f.knock(t, f.bare, d); a.StatusCode != 200 {
+			if a := f.knock(t, f.bare, d); a.StatusCode != http.StatusOK {
 				t.Errorf("%s by nobody: %d %s", d.name, a.StatusCode, a.body)
 			}
 			continue
