@@ -22,7 +22,10 @@ func (l *Login) SignOut(w http.ResponseWriter, r *http.Request) error {
 	}
 	hints := l.hints(r)
 	idToken, err := l.sessions.End(w.Header(), r, r.URL.Query().Get("everywhere") == "1")
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrNone), errors.Is(err, ErrInvalid):
+		return caused(forbidden("nobody is signed in here whose sessions could be ended"), errors.New(err.Error()))
+	case err != nil:
 		return err
 	}
 	if !idToken.IsZero() {
