@@ -45,6 +45,14 @@ func TestDoctor(t *testing.T) {
 		"healthy":        {nil, 0, []string{"ok    route fraud: scoring", " 0 warn, 0 failed, 0 skipped\n"}},
 		"wrong secret":   {[]string{"AML_PRINCIPAL_PASS=hunter2hunter2"}, 1, []string{"FAIL  identity", "→ az ad app credential reset", "amlproxy: checks failed: 1"}},
 		"wrong settings": {[]string{"AMLPROXY_LISTENN=:1"}, 2, []string{"AMLPROXY_LISTEN"}},
+		"nobody can sign in": {
+			[]string{
+				"AMLPROXY_OIDC_ISSUER=http://127.0.0.1:1", "AMLPROXY_OIDC_CLIENT_ID=web", "AMLPROXY_PUBLIC_URL=http://localhost:8080",
+				"AMLPROXY_COOKIE_SECRET=q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=",
+			},
+			1,
+			[]string{"ok    route fraud: scoring", "ok    login: cookie", "FAIL  login: connection", "AMLPROXY_OIDC_ISSUER", "skip  login: redirect URI", "amlproxy: checks failed: 1"},
+		},
 		"a proxy in the way": {
 			[]string{"AMLPROXY_AZURE_ARM_URL=https://management.test", "HTTPS_PROXY=http://127.0.0.1:1"},
 			1,
