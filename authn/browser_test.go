@@ -83,7 +83,7 @@ func startBrowser(t *testing.T) context.Context {
 
 // shows opens an address in a tab, if there is one, and waits until it is at path.
 // It returns what the page says.
-func shows(t *testing.T, tab context.Context, address, path string) string {
+func shows(tab context.Context, t *testing.T, address, path string) string {
 	t.Helper()
 	if address != "" {
 		if err := chromedp.Do(tab, chromedp.Navigate(address)); err != nil {
@@ -94,8 +94,8 @@ func shows(t *testing.T, tab context.Context, address, path string) string {
 	deadline := time.Now().Add(30 * time.Second)
 	for time.Now().Before(deadline) {
 		said, err := chromedp.Run(tab, chromedp.Evaluate[string](`location.pathname + "\n" + (document.readyState === "complete" ? document.body.innerText : "")`))
-		text := ""
-		if at, text, _ = strings.Cut(said, "\n"); err == nil && at == path && text != "" {
+		now, text, _ := strings.Cut(said, "\n")
+		if at = now; err == nil && at == path && text != "" {
 			return text
 		}
 		time.Sleep(20 * time.Millisecond) // the page is elsewhere, in another process
@@ -114,11 +114,11 @@ func TestBrowserSignsInAndOut(t *testing.T) {
 			if err := chromedp.Do(browser, chromedp.Navigate("about:blank")); err != nil {
 				t.Fatal(err)
 			}
-			tabs := make([]context.Context, 20)
-			for i := range tabs {
-				var cancel context.CancelFunc
-				tabs[i], cancel = chromedp.NewContext(browser)
+			var tabs []context.Context
+			for range 20 {
+				tab, cancel := chromedp.NewContext(browser)
 				defer cancel()
+				tabs = append(tabs, tab)
 			}
 			var all sync.WaitGroup
 			for i, tab := range tabs {
@@ -140,20 +140,20 @@ func TestBrowserSignsInAndOut(t *testing.T) {
 				}
 			}
 			for i, tab := range tabs {
-				if said := shows(t, tab, "", fmt.Sprint("/tab/", i)); !strings.Contains(said, `"Subject":"user-alice"`) {
+				if said := shows(tab, t, "", fmt.Sprint("/tab/", i)); !strings.Contains(said, `"Subject":"user-alice"`) {
 					t.Fatalf("tab %d: %s", i, said)
 				}
 			}
-			if said := shows(t, browser, s.url+"/cookies", "/cookies"); said != "cookies: __Host-amlproxy __Host-amlproxy-last" && said != "cookies: __Host-amlproxy-last __Host-amlproxy" {
+			if said := shows(browser, t, s.url+"/cookies", "/cookies"); said != "cookies: __Host-amlproxy __Host-amlproxy-last" && said != "cookies: __Host-amlproxy-last __Host-amlproxy" {
 				t.Errorf("signed in: %s", said)
 			}
-			if said := shows(t, browser, s.url+"/oauth2/sign_out?rd=/models/iris", "/oauth2/sign_in"); said != "signed out; on to /models/iris" {
+			if said := shows(browser, t, s.url+"/oauth2/sign_out?rd=/models/iris", "/oauth2/sign_in"); said != "signed out; on to /models/iris" {
 				t.Errorf("signed out: %s", said)
 			}
-			if said := shows(t, browser, s.url+"/cookies", "/cookies"); said != "cookies:" {
+			if said := shows(browser, t, s.url+"/cookies", "/cookies"); said != "cookies:" {
 				t.Errorf("signed out: %s", said)
 			}
-			if said := shows(t, browser, s.url+"/oauth2/start?rd=/again", "/login"); said == "" {
+			if said := shows(browser, t, s.url+"/oauth2/start?rd=/again", "/login"); said == "" {
 				t.Error("the provider signs in again by itself")
 			}
 		})
