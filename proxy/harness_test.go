@@ -177,6 +177,7 @@ func (g gate) Start(w http.ResponseWriter, r *http.Request) error    { return g.
 func (g gate) Callback(w http.ResponseWriter, r *http.Request) error { return g.did(w, r, "callback") }
 
 func (g gate) SignOut(w http.ResponseWriter, r *http.Request) error { return g.did(w, r, "sign-out") }
+
 func (g gate) BackchannelLogout(w http.ResponseWriter, r *http.Request) error {
 	return g.did(w, r, "back-channel")
 }

@@ -4,22 +4,28 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"unicode"
 
 	"amlproxy/authn"
 )
 
-// Inbound fields that never reach a model, in the folded spelling of fold.
+// Inbound fields that never reach a model, in lower case.
 // Credentials are for the proxy. The others are believed by some server or
 // framework when a proxy in front of it sends them; a caller must not be able to.
 var (
 	removedNames = map[string]bool{
 		"authorization": true, "proxy-authorization": true, "cookie": true, "cookie2": true,
+		// Taken for a credential by some endpoints of Azure.
+		"api-key": true, "x-api-key": true, "ocp-apim-subscription-key": true,
+		// Becomes HTTP_PROXY, through which a CGI program then calls (CVE-2016-5385).
+		"proxy":     true,
 		"forwarded": true, "x-forwarded": true, "via": true, "x-real-ip": true, "x-client-ip": true,
-		"client-ip": true, "true-client-ip": true, "cf-connecting-ip": true, "fastly-client-ip": true,
+		"client-ip": true, "true-client-ip": true, "x-azure-clientip": true, "x-azure-socketip": true, "cf-connecting-ip": true, "fastly-client-ip": true,
 		"x-cluster-client-ip": true, "x-host": true, "x-remote-addr": true,
 		// Pin a deployment past the traffic split: the route's to say.
 		"azureml-model-deployment": true,
 		"remote-user":              true, "x-remote-user": true, "x-remote-group": true, "x-user": true, "x-email": true, "x-groups": true,
+		"x-username": true, "x-userid": true, "x-user-id": true, "x-user-name": true, "x-user-email": true, "x-userinfo": true,
 		"x-ms-client-cert": true, "x-arr-clientcert": true, "x-arr-ssl": true, "x-arr-log-id": true,
 		// Call another method than the one that was authorised.
 		"x-http-method": true, "x-http-method-override": true, "x-method-override": true,
@@ -30,16 +36,19 @@ var (
 	removedPrefixes = []string{
 		"x-forwarded-", "x-auth-request-", "x-authenticated-", "x-ms-client-principal", "x-ms-token-", "x-original-", "x-rewrite-",
 		"x-envoy-", "x-amzn-oidc-", "x-goog-authenticated-user-", "x-goog-iap-", "x-remote-extra-", "x-webauth-", "x-ssl-", "ssl-client-", "x-client-cert",
+		"x-consumer-", "x-vouch-", "x-pomerium-", "tailscale-", "cf-access-",
 	}
 	// websocketOnly are removed unless a WebSocket is being opened.
 	websocketOnly = []string{"Connection", "Upgrade"}
 )
 
-// scrubRequest removes them in every spelling: "X_Forwarded_User" becomes the
-// same variable as "X-Forwarded-User" in a CGI-like server (CVE-2025-64484).
+// scrubRequest removes them in every spelling, and every field whose name is not
+// of letters, digits and hyphens: "X_Forwarded_User" becomes the same variable as
+// "X-Forwarded-User" in a CGI-like server (CVE-2025-64484), "Content_Length" that
+// of the length, and only the server knows of which others that is true.
 func scrubRequest(h http.Header) {
 	for name := range h {
-		if removed(fold(name)) {
+		if strings.ContainsFunc(name, notNameRune) || removed(strings.ToLower(name)) {
 			delete(h, name)
 		}
 	}
@@ -64,19 +73,7 @@ func removed(folded string) bool {
 	return false
 }
 
-// fold returns the one spelling of a field name that stands for all those which
-// some server takes for the same: case, "_" and "." for "-".
-func fold(name string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case 'A' <= r && r <= 'Z':
-			return r + ('a' - 'A')
-		case r == '_' || r == '.':
-			return '-'
-		}
-		return r
-	}, name)
-}
+func notNameRune(r rune) bool { return r > unicode.MaxASCII || r != '-' && !isAlnum(byte(r)) }
 
 func isWebSocket(h http.Header) bool { return strings.EqualFold(h.Get("Upgrade"), "websocket") }
 

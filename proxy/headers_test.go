@@ -21,6 +21,25 @@ var spoofed = []string{
 	"X-Original-Url", "X-Original-Uri", "X-Original-Host", "X-Original-Method", "X-Rewrite-Url", "X-Envoy-Original-Path", "X-Envoy-External-Address",
 	"Azureml-Model-Deployment", "Proxy-Authorization", "Cookie2", "Remote-User", "X-Remote-User", "X-Remote-Group", "X-Http-Method-Override",
 	"X-Goog-Authenticated-User-Email", "X-Amzn-Oidc-Identity", "Ssl-Client-Verify", "X-Ssl-Client-Dn", "X-Client-Cert",
+	"Proxy", "X-Username", "X-User-Id", "X-Userinfo", "X-Consumer-Username", "X-Consumer-Custom-Id", "X-Vouch-User", "X-Pomerium-Jwt-Assertion",
+	"Tailscale-User-Login", "Cf-Access-Authenticated-User-Email", "Cf-Access-Jwt-Assertion", "X-Azure-Clientip", "X-Azure-Socketip",
+	"Api-Key", "X-Api-Key", "Ocp-Apim-Subscription-Key",
+}
+
+// TestNamesThatAServerReadsAsOthersNeverReachTheModel: a CGI-like server makes one
+// variable of "Content_Length" and the field that frames the message.
+func TestNamesThatAServerReadsAsOthersNeverReachTheModel(t *testing.T) {
+	up := record(t, "")
+	routes, pass := kinds(to(t, up.url()))
+	h := open(t, proxy.Config{Routes: routes})
+	for kind, field := range pass {
+		for _, name := range []string{"Content_Length", "Transfer_Encoding", "Host_", "_Host", "X_Anything", "Content.Length", "X~Y", "X!"} {
+			h.raw(t, "POST /models/"+kind+" HTTP/1.1\r\nHost: x\r\n"+field+"\r\n"+name+": SPOOFED\r\nX-Kept: 1\r\nContent-Length: 0\r\n\r\n")
+			if head, _ := up.last(t); strings.Contains(head, "SPOOFED") || !strings.Contains(head, "X-Kept: 1") {
+				t.Errorf("%s: %s:\n%s", kind, name, head)
+			}
+		}
+	}
 }
 
 // spellings returns name as a caller could write it so that some server takes it
