@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // A target is what a request asks for, exactly as the caller wrote it.
@@ -118,17 +120,21 @@ func checkRaw(segment string) error {
 }
 
 // ambiguous reports control characters, and the look-alikes that some servers
-// fold to "." "/" or "\" (best-fit mappings, NFKC).
+// make ASCII of, punctuation ("℀" becomes "a/c") or letters of another path.
 func ambiguous(r rune) bool {
 	switch {
 	case unicode.IsControl(r), unicode.Is(unicode.Cf, r):
 		return true
 	case r >= 0xFF01 && r <= 0xFF5E: // full-width forms of ASCII
 		return true
-	case r == 0x2024 || r == 0x2025 || r == 0x2026, r == 0x2044 || r == 0x2215 || r == 0x29F8:
+	case r == 0x2044 || r == 0x2215 || r == 0x29F8: // best-fit mappings to "/"
 		return true
+	case r <= unicode.MaxASCII:
+		return false
 	}
-	return false
+	return strings.ContainsFunc(norm.NFKC.String(string(r)), func(c rune) bool {
+		return c > ' ' && c < 0x7F && !isAlnum(byte(c))
+	})
 }
 
 // checkQuery refuses the queries that ReverseProxy would rewrite (CVE-2022-2880),

@@ -18,6 +18,8 @@ var ambiguous = []string{
 	"/;x", "/score;v=1", "/..;/x", "/a%3bb", "/a%3Bb", "/a%00", "/%00", "/a%0a", "/a%0d%0aX:%20y", "/a%09", "/a%7f", "/a\x01", "/a\x7f", "/a\x80",
 	"/%c0%ae%c0%ae/x", "/%c0%af", "/%e0%80%af", "/%ff", "/%ed%a0%80", "/a%c2%80", "/\xc3\xa9", "/a%", "/a%2", "/a%zz", "/a%u002e", "/%%32e",
 	"/a#b", "/#", "/a%23b", "/a%3fb", "/s%63ore", "/%73core", "/a%7eb", "/a%2db", "/a<b", "/a>b", "/a\"b", "/a|b", "/a^b", "/a`b", "/a{b}", "/a[b]",
+	// What NFKC makes punctuation of: "a/c", "..", ";", "\\", "(1)", "1.", "?!", "`", ":".
+	"/%e2%84%80", "/%ef%b8%b0/x", "/%cd%be", "/%ef%b9%a8", "/%e2%91%b4", "/%e2%92%88", "/%e2%81%88", "/%e1%bf%af", "/%ef%b8%93",
 	"/%ef%bc%8e%ef%bc%8e/x", "/a%ef%bc%8fb", "/%e2%80%a4%e2%80%a4/x", "/a%e2%88%95b", "/a%e2%80%8b", "/a%e2%80%ae",
 	"?a;b", "?a=1;b=2", "?%", "?a=%2", "?a=%zz", "?a#b", "?a\x01", "?a\x80", "?\xc3\xa9", "/score?" + strings.Repeat("a&", 10_000),
 }
@@ -102,6 +104,7 @@ func TestWhatWasAuthorisedIsForwardedByteForByte(t *testing.T) {
 			"/swagger.json?version=3":         "swagger.json?version=3",
 			"/a/b/":                           "a/b/",
 			"/a%20b/%c3%A9%E2%82%AC":          "a%20b/%c3%A9%E2%82%AC",
+			"/%c2%b2%ef%ac%81%e6%9d%b1":       "%c2%b2%ef%ac%81%e6%9d%b1",
 			"/a%3a%40%21%22%3C%5b":            "a%3a%40%21%22%3C%5b",
 			"/~u/!$&'()*+,=:@/x.y-z_0/...":    "~u/!$&'()*+,=:@/x.y-z_0/...",
 			"/models/grouped":                 "models/grouped",
