@@ -96,7 +96,7 @@ func (c *cors) addTo(answer http.Header, r *http.Request) {
 		if credentials {
 			answer.Set("Access-Control-Allow-Credentials", "true")
 		}
-	case ok && c.all:
+	case c.all: // without Origin too: a cache would hand that answer to a page
 		answer.Set("Access-Control-Allow-Origin", "*")
 	default:
 		return
