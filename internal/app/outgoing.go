@@ -40,9 +40,12 @@ func outgoing(pool *x509.CertPool) *http.Transport {
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
 		ForceAttemptHTTP2:     true,
-		MaxIdleConns:          512,
-		MaxIdleConnsPerHost:   256, // at least the concurrency, or connections are made and dropped in turns
-		IdleConnTimeout:       90 * time.Second,
+		// What a page of headers costs is for us to say and not for who answers; 10 MiB
+		// is what net/http would take.
+		MaxResponseHeaderBytes: 64 << 10,
+		MaxIdleConns:           512,
+		MaxIdleConnsPerHost:    256, // at least the concurrency, or connections are made and dropped in turns
+		IdleConnTimeout:        90 * time.Second,
 	}
 }
 
@@ -51,5 +54,6 @@ func outgoing(pool *x509.CertPool) *http.Transport {
 func scoring(pool *x509.CertPool) *http.Transport {
 	t := outgoing(pool)
 	t.DisableCompression = true
+	t.MaxResponseHeaderBytes = 256 << 10
 	return t
 }
