@@ -30,8 +30,10 @@ type Identity struct {
 	Claims map[string][]string
 
 	Method  Method
-	Session string    // an identifier of the session, safe to log; empty for a bearer
-	Time    time.Time // when the provider authenticated the caller, zero if unknown
+	Session string // an identifier of the session, safe to log; empty for a bearer
+	// Time is when the provider authenticated the caller. Where it did not say, a
+	// session has the time of its login, and a bearer none.
+	Time    time.Time
 	Expires time.Time // when this Identity stops being one
 }
 

@@ -32,7 +32,7 @@ func (l *Login) Callback(w http.ResponseWriter, r *http.Request) error {
 	}
 	fl, cookie, ok := l.flows.take(r, reply.Get("state"))
 	if !ok {
-		if l.again(w, r, reply.Get("state")) {
+		if l.again(w, r, reply.Get("state")) || l.resend(w, r, reply.Get("state")) {
 			return nil
 		}
 		return forbidden("this sign-in was not started in this browser, or more than 10 minutes ago, or the browser keeps no cookies for %s; please start again", l.origin)
@@ -103,6 +103,9 @@ func (l *Login) identity(ctx context.Context, reply url.Values, fl *flow) (*Iden
 	id, err := l.identify(ctx, token, t.claims)
 	if err != nil {
 		return nil, Tokens{}, err
+	}
+	if id.Time.IsZero() { // the provider does not say when: at the latest now
+		id.Time, _ = t.claims.time("iat")
 	}
 	given := Tokens{Refresh: secret.New(token.RefreshToken), ID: idTokenOf(token), Session: t.claims.text("sid")}
 	return id, given, nil

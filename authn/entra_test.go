@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"amlproxy/authn"
+	"amlproxy/authn/authntest"
 )
 
 // An issuer is the least that an OpenID provider is: metadata and keys. Unlike
@@ -265,6 +266,29 @@ func TestOmittedGroupsStayOmittedInASession(t *testing.T) {
 			if err != nil || got.EmailVerified != verified || got.GroupsOmitted != omitted {
 				t.Errorf("%+v %v", got, err)
 			}
+		}
+	}
+}
+
+// TestAuthenticatedWhen: a session says when even if the provider does not.
+func TestAuthenticatedWhen(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		s := newSite(t, siteOptions{})
+		s.provider.Misbehave(authntest.AlterIDToken(func(token *authntest.Token) {
+			token.Claims["auth_time"] = 1700000000
+			if silent {
+				delete(token.Claims, "auth_time")
+			}
+		}))
+		before := time.Now().Add(-2 * time.Second)
+		browser := s.browser(t)
+		s.signIn(t, browser, "alice", "/whoami")
+		id, status := s.whoAmI(t, browser)
+		if status != http.StatusOK || id.Method != authn.BySession || id.Client != "web" {
+			t.Fatalf("%d %+v", status, id)
+		}
+		if silent != id.Time.After(before) || (!silent && id.Time.Unix() != 1700000000) {
+			t.Errorf("silent %t: %v", silent, id.Time)
 		}
 	}
 }

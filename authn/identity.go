@@ -9,6 +9,12 @@ import (
 // the provider wrote them, control characters and commas included: who puts one
 // into a header or a page has to encode it or leave it out.
 //
+// Guests of an Entra tenant are its users: tid is the tenant's and oid the guest's
+// there, the user name is made of a foreign address and #EXT#, the email is the
+// foreign one, and idp says where he signed in. A rule on tenants does not tell
+// them apart; one on the claim acct does (0 for members), which the application
+// has to ask for.
+//
 // An email counts as verified only where the provider says so. Entra's email is
 // what the user or a foreign administrator typed in, unless xms_edov stands
 // beside it (the "nOAuth" takeover).
