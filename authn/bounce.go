@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -138,5 +139,16 @@ func (l *Login) again(w http.ResponseWriter, r *http.Request, state string) bool
 	}
 	back, _ := l.ReturnPath(done.back)
 	redirect(w, back)
+	return true
+}
+
+// resend has the browser ask once more, by GET, if the answer was posted: a POST
+// of another site comes without the cookies that again needs, which are Lax. It
+// reports whether it did.
+func (l *Login) resend(w http.ResponseWriter, r *http.Request, state string) bool {
+	if !l.formPost || r.Method != http.MethodPost {
+		return false
+	}
+	redirect(w, l.client.redirect+"?state="+url.QueryEscape(state))
 	return true
 }

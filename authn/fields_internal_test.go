@@ -10,7 +10,7 @@ import (
 func FuzzFields(f *testing.F) {
 	held := session{id: "x", identity: &Identity{Issuer: "i", Groups: []string{"a", ""}, Claims: map[string][]string{"c": {"d"}}}}
 	f.Add(held.pack(true))
-	f.Add((&flow{state: "s", nonce: "n", verifier: "v", back: "/"}).pack())
+	f.Add(newFlow("/").pack())
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, plain []byte) {
 		if found, err := unpackSession(plain); err == nil {

@@ -2,30 +2,38 @@ package authn
 
 import (
 	"cmp"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/oauth2"
 )
 
 const (
 	flowLife = 10 * time.Minute
 	maxFlows = 20
+	// maxFlowBytes bounds them together, names included: a header that holds more
+	// than a server before us takes would be refused for as long as they live.
+	maxFlowBytes = 12 << 10
+	seedSize     = 32
 )
 
 // A flow is one login on its way: what binds the provider's answer to the
 // browser that asked. Each has a cookie of its own, so tabs restored at once do
 // not overwrite one another; it is sealed, so state, nonce and verifier are as
 // secret as they have to be, and the return path is the one that was judged.
+//
+// What is secret is made from one random seed, so the cookie stays small.
 type flow struct {
-	state, nonce, verifier string
+	seed                   string
+	state, nonce, verifier string // of seed
 	back                   string // where to go when signed in
 	bounces                uint64 // sign-ins just before this one that led to no session
 	asked                  asked
@@ -43,7 +51,23 @@ func (a asked) within() time.Duration {
 }
 
 func newFlow(back string) *flow {
-	return &flow{state: rand.Text() + rand.Text(), nonce: rand.Text(), verifier: oauth2.GenerateVerifier(), back: back}
+	seed := make([]byte, seedSize)
+	_, _ = rand.Read(seed) // it never fails
+	fl := &flow{seed: string(seed), back: back}
+	fl.derive()
+	return fl
+}
+
+// derive makes the three values that none of the others tells anything of: the
+// provider and the browser see the first two. 43 characters are what a verifier
+// has at least (RFC 7636 section 4.1).
+func (fl *flow) derive() {
+	of := func(label string) string {
+		mac := hmac.New(sha256.New, []byte(fl.seed))
+		mac.Write([]byte(label))
+		return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
+	}
+	fl.state, fl.nonce, fl.verifier = of("state"), of("nonce"), of("verifier")
 }
 
 // flows keeps flows in cookies.
@@ -77,24 +101,27 @@ func (f *flows) keep(answer http.Header, r *http.Request, fl *flow) {
 func (f *flows) surplus(r *http.Request) []string {
 	type aged struct {
 		name    string
+		size    int
 		expires time.Time
 	}
 	var all []aged
 	for _, c := range r.Cookies() {
 		if strings.HasPrefix(c.Name, f.prefix()) {
 			_, expires, _ := f.sealer.open(c.Name, c.Value) // zero if it is broken: older than any
-			all = append(all, aged{c.Name, expires})
+			all = append(all, aged{c.Name, len(c.Name) + len(c.Value), expires})
 		}
 	}
 	slices.SortStableFunc(all, func(a, b aged) int {
-		return cmp.Compare(a.expires.UnixNano(), b.expires.UnixNano())
+		return cmp.Compare(b.expires.UnixNano(), a.expires.UnixNano())
 	})
 	var names []string
-	for i, a := range all {
-		if a.expires.IsZero() || i <= len(all)-maxFlows {
+	left := maxFlowBytes
+	for i, a := range all { // the newest first
+		if left -= a.size; a.expires.IsZero() || i >= maxFlows-1 || left < 0 {
 			names = append(names, a.name)
 		}
 	}
+	slices.Sort(names)
 	return slices.Compact(names)
 }
 
@@ -123,8 +150,8 @@ func (f *flows) drop(answer http.Header, name string) {
 }
 
 func (fl *flow) pack() []byte {
-	p := make(packer, 0, 256+len(fl.back))
-	for _, s := range []string{fl.state, fl.nonce, fl.verifier, fl.back, fl.asked.maxAge, fl.asked.acr} {
+	p := make(packer, 0, 64+len(fl.back))
+	for _, s := range []string{fl.seed, fl.back, fl.asked.maxAge, fl.asked.acr} {
 		p.text(s)
 	}
 	p.number(fl.bounces)
@@ -133,8 +160,12 @@ func (fl *flow) pack() []byte {
 
 func unpackFlow(plain []byte) (*flow, error) {
 	u := unpacker{rest: plain}
-	fl := &flow{state: u.text(), nonce: u.text(), verifier: u.text(), back: u.text()}
+	fl := &flow{seed: u.text(), back: u.text()}
 	fl.asked = asked{maxAge: u.text(), acr: u.text()}
 	fl.bounces = u.number()
+	fl.derive()
+	if len(fl.seed) != seedSize {
+		return nil, errors.New("a flow of another length")
+	}
 	return fl, u.end()
 }

@@ -153,6 +153,64 @@ func TestStateCookiesAreCleanedUp(t *testing.T) {
 	}
 }
 
+// TestPostedAnswerAgain: a browser that loads the answer of a form_post twice sends
+// no cookie that is Lax with the POST, and all of them with a GET.
+func TestPostedAnswerAgain(t *testing.T) {
+	s := newSite(t, siteOptions{login: func(c *authn.LoginConfig) { c.FormPost = true }})
+	browser := s.browser(t)
+	var posted url.Values
+	s.provider.Misbehave(authntest.AlterResponse(func(q url.Values) { posted = q }))
+	_ = s.enter(t, browser).Body.Close()
+	bare := s.browser(t)
+	bare.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	answer := must(bare.PostForm(s.url+"/oauth2/callback", posted))(t)
+	_ = answer.Body.Close()
+	to := answer.Header.Get("Location")
+	if answer.StatusCode != http.StatusSeeOther || to != s.url+"/oauth2/callback?state="+posted.Get("state") {
+		t.Fatalf("answer %d to %s", answer.StatusCode, to)
+	}
+	if id, code := readIdentity(t, must(browser.Get(to))(t)); id == nil {
+		t.Errorf("with the cookies: %d", code)
+	}
+	if _, code := readIdentity(t, must(s.browser(t).Get(to))(t)); code != http.StatusForbidden {
+		t.Errorf("without: %d", code)
+	}
+}
+
+// TestStateCookiesLeaveRoom: twenty logins fit into a header that servers take,
+// whatever they are to return to, and the last one always works.
+func TestStateCookiesLeaveRoom(t *testing.T) {
+	for name, c := range map[string]struct {
+		path     string
+		least    int
+		together int
+	}{
+		"usual": {"/models/diabetes/swagger.json?tab=1", 20, 5 << 10},
+		"long":  {"/" + repeated("a", 1900), 3, 16 << 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, siteOptions{})
+			browser := s.browser(t)
+			var back *url.URL
+			for range 20 {
+				back = s.follow(t, browser, s.url+"/oauth2/start?rd="+url.QueryEscape(c.path), "alice")
+			}
+			count, size := 0, 0
+			for _, cookie := range browser.Jar.Cookies(must(url.Parse(s.url))(t)) {
+				if strings.HasPrefix(cookie.Name, "__Host-") {
+					count, size = count+1, size+len(cookie.Name)+len(cookie.Value)+3
+				}
+			}
+			if count < c.least || size > c.together {
+				t.Errorf("%d cookies of %d bytes", count, size)
+			}
+			if id, code := readIdentity(t, must(browser.Get(back.String()))(t)); id == nil {
+				t.Errorf("the last one: %d", code)
+			}
+		})
+	}
+}
+
 // TestSignInPageClearsABrokenSession, and leaves one that is whole.
 func TestSignInPageClearsABrokenSession(t *testing.T) {
 	s := newSite(t, siteOptions{})
