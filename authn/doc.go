@@ -33,8 +33,18 @@
 //
 // The session and each login on its way are sealed cookies: AES-256-GCM under a
 // key derived for the one purpose, with version, expiry and cookie name
-// authenticated. There is no store: a sign-out removes the cookie from its
-// browser, and a copy taken before works until it is idle.
+// authenticated. Without Redis there is no store: what was ended before its time
+// is known to the process that was told, and elsewhere a copy of the cookie works
+// until it is idle. With Redis the cookie holds a sealed identifier, and Redis the
+// session, sealed too.
+//
+// # Renewal
+//
+// Claims older than the refresh time are renewed through the refresh token, which
+// often works once only. One renewal of a session runs at a time, in this process
+// and, with Redis, in all; it is detached from whoever asked first, and what came
+// of it serves those who still come with the old cookie. A provider in trouble ends
+// no session; one that refuses the refresh token does.
 //
 // Values of an Identity are what the provider wrote, control characters, commas
 // and all. Whoever puts one into a header, a page or a log encodes it there.

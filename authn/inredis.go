@@ -62,6 +62,7 @@ func (o logout) redisKey() string {
 	k := o.key()
 	return redisPrefix + "of:" + base64.RawURLEncoding.EncodeToString(k[:])
 }
+
 func (held *session) index() []string {
 	id := held.identity
 	all := []string{logout{issuer: id.Issuer, subject: id.Subject}.redisKey()}
@@ -225,7 +226,7 @@ func (k *inRedis) renew(ctx context.Context, held *session, ask func(context.Con
 		// What the last holder wrote counts, whether or not this one holds it now.
 		now, err := k.read(ctx, held.id, 0)
 		if err != nil || now.turn > held.turn {
-			lease.release(mine)
+			lease.release(ctx, mine)
 			return now, k.checked(now, err)
 		}
 		if mine {
@@ -252,43 +253,49 @@ func (k *inRedis) renewUnder(ctx context.Context, lease lease, held *session, as
 	held.used = time.Now()
 	held, err := k.check(held, held.used)
 	if err != nil {
-		lease.release(true)
+		lease.release(ctx, true)
 		return nil, err
 	}
-	stop := lease.keep()
+	stop := lease.keep(ctx)
 	renewed, err := ask(ctx, held)
 	stop()
-	write := func() error {
+	write := func(ctx context.Context) error {
 		switch {
 		case renewed != nil:
-			return k.write(renewed)
+			return k.write(ctx, renewed)
 		case !errors.Is(err, ErrUnavailable):
-			return k.end(context.Background(), held)
+			return k.end(ctx, held)
 		}
 		return nil
 	}
-	if write() == nil {
-		lease.release(true)
+	ctx = context.WithoutCancel(ctx)
+	if write(ctx) == nil {
+		lease.release(ctx, true)
 	} else {
-		go k.insist(lease, write)
+		go insist(ctx, lease, write)
 	}
 	return renewed, err
 }
 
 // insist writes a renewed session once Redis is back: its refresh token may be
 // the only one that works. Until then this process remembers the session.
-func (k *inRedis) insist(lease lease, write func() error) {
-	for begun := time.Now(); time.Since(begun) < graceTime; time.Sleep(leaseStep / 4) {
-		if write() == nil {
-			break
+func insist(ctx context.Context, lease lease, write func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(ctx, graceTime)
+	defer cancel()
+	ticker := time.NewTicker(leaseStep / 4)
+	defer ticker.Stop()
+	for ctx.Err() == nil && write(ctx) != nil {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
 		}
 	}
-	lease.release(true)
+	lease.release(ctx, true)
 }
 
 // write keeps a renewed session, unless it was ended meanwhile.
-func (k *inRedis) write(held *session) error {
-	ctx, cancel := context.WithTimeout(context.Background(), redisTime)
+func (k *inRedis) write(ctx context.Context, held *session) error {
+	ctx, cancel := context.WithTimeout(ctx, redisTime)
 	defer cancel()
 	err := k.client.SetArgs(ctx, sessionKey(held.id), k.seal(held), redis.SetArgs{Mode: "XX", TTL: k.left(held.created, time.Now())}).Err()
 	if errors.Is(err, redis.Nil) {

@@ -26,9 +26,9 @@ func (l lease) take(ctx context.Context) (bool, error) {
 }
 
 // keep extends the lease until stop is called.
-func (l lease) keep() (stop func()) {
+func (l lease) keep(ctx context.Context) (stop func()) {
 	var done sync.WaitGroup
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(ctx)
 	done.Go(func() {
 		ticker := time.NewTicker(leaseStep)
 		defer ticker.Stop()
@@ -44,9 +44,10 @@ func (l lease) keep() (stop func()) {
 	return func() { cancel(); done.Wait() }
 }
 
-func (l lease) release(mine bool) {
+// release gives the lease back, even if ctx is over.
+func (l lease) release(ctx context.Context, mine bool) {
 	if mine {
-		l.ifMine(context.Background(), `return redis.call("del", KEYS[1])`)
+		l.ifMine(context.WithoutCancel(ctx), `return redis.call("del", KEYS[1])`)
 	}
 }
 

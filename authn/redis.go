@@ -74,7 +74,7 @@ func dialer(secure *tls.Config) func(context.Context, string, string) (net.Conn,
 			conn, err = (&tls.Dialer{NetDialer: &plain, Config: secure}).DialContext(ctx, network, address)
 		}
 		if err != nil {
-			return failed{err: err}, nil
+			return failed{err: err}, nil //nolint:nilerr // see above
 		}
 		return conn, nil
 	}

@@ -30,7 +30,7 @@ type server struct {
 
 func startRedis(t testing.TB) *server {
 	t.Helper()
-	dir := must(os.MkdirTemp("", "redis"))(t) // a socket's path must be short
+	dir := must(os.MkdirTemp("", "redis"))(t) //nolint:usetesting // a socket's path must be short
 	s := &server{dir: dir, socket: filepath.Join(dir, "socket")}
 	s.start(t)
 	t.Cleanup(func() {

@@ -2,8 +2,8 @@ package authn
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -122,8 +122,8 @@ func (all *renewals) of(held *session, begin bool, now time.Time) *renewal {
 	}
 	if e == nil && begin {
 		for { // those at the end that are over make room first
-			_, oldest, any := all.all.GetOldest()
-			if !any || !all.over(oldest, now) {
+			_, oldest, there := all.all.GetOldest()
+			if !there || !all.over(oldest, now) {
 				break
 			}
 			all.all.RemoveOldest()
@@ -193,5 +193,7 @@ func (e *renewal) landed(held, renewed *session, err error, now time.Time) {
 // together do not come back together.
 func backOff(n int) time.Duration {
 	d := min(5*time.Second<<min(n-1, 10), 5*time.Minute)
-	return d - rand.N(d/5)
+	var chance [1]byte
+	_, _ = rand.Read(chance[:])
+	return d - d/5*time.Duration(chance[0])/256
 }

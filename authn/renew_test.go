@@ -293,7 +293,7 @@ func TestProviderInTroubleEndsNoSession(t *testing.T) {
 				got := ask(s, r, 1)()
 				served(t, got, true)
 				calls = w.provider.Calls(authntest.TokenEndpoint)
-				time.Sleep(14 * time.Minute)
+				time.Sleep(8 * time.Minute)
 				served(t, ask(s, carry(got[0].header, request()), 1)(), false)
 				if w.provider.Calls(authntest.TokenEndpoint) != calls {
 					t.Error("not renewed")
