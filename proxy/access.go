@@ -24,10 +24,10 @@ func (r rule) met(id *authn.Identity) bool {
 // unknown reports whether it cannot be told if id meets the rule: nobody said what
 // it asks for. That counts against the caller where meeting it would (C7).
 func (r rule) unknown(id *authn.Identity) bool {
-	switch {
-	case r.kind == "groups":
+	switch r.kind {
+	case "groups":
 		return id.GroupsOmitted
-	case r.kind == "emails", r.kind == "domains":
+	case "emails", "domains":
 		return id.Email == ""
 	}
 	return false
