@@ -113,6 +113,13 @@ func (u *unpacker) text() string {
 	return s
 }
 
+// skip passes over a text, and reports whether there was one.
+func (u *unpacker) skip() bool {
+	n := u.length()
+	u.rest = u.rest[n:]
+	return n > 0
+}
+
 func (u *unpacker) flags(bits ...*bool) {
 	n := u.number()
 	for i, b := range bits {

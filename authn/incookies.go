@@ -21,13 +21,14 @@ func (k *inCookies) begin(_ context.Context, held *session) (string, time.Time, 
 }
 
 func (k *inCookies) find(_ context.Context, value string, now time.Time) (*session, error) {
-	plain, _, err := k.sealer.open(k.name, value)
-	if err != nil {
+	var held *session
+	var malformed error
+	young := func(claimed time.Time) bool { return !older(claimed, now, k.refresh) }
+	if err := k.sealer.read(k.name, value, func(plain []byte) { held, malformed = unpackUnless(plain, young) }); err != nil {
 		return nil, err
 	}
-	held, err := unpackSession(plain)
-	if err != nil {
-		return nil, err
+	if malformed != nil {
+		return nil, malformed
 	}
 	if k.ended.has(held) {
 		return nil, fmt.Errorf("session %s was ended", held.label())

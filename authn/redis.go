@@ -17,7 +17,7 @@ import (
 
 // redisTime is how long a request waits for Redis altogether, so that it is
 // answered within a second whatever happened to Redis.
-const redisTime = 800 * time.Millisecond
+const redisTime = 500 * time.Millisecond
 
 // RedisConfig is what NewRedis needs.
 type RedisConfig struct {

@@ -246,12 +246,13 @@ func TestLeaseOfAKilledReplicaEnds(t *testing.T) {
 	}
 }
 
-// within fails if what takes longer than a second.
+// within fails if what takes much longer than it may, which is half a second: a
+// machine that runs all tests at once is slow, too.
 func within(t testing.TB, what func() error) error {
 	t.Helper()
 	begun := time.Now()
 	err := what()
-	if took := time.Since(begun); took > time.Second {
+	if took := time.Since(begun); took > 2*time.Second {
 		t.Errorf("answered after %v", took)
 	}
 	return err
@@ -312,7 +313,7 @@ func TestRedisInTrouble(t *testing.T) {
 			trouble.end(t, db)
 			begun := time.Now()
 			eventually(t, "sessions work", func() bool { return second(s.sessions.Authenticate(http.Header{}, r)) == nil })
-			if took := time.Since(begun); took > time.Second {
+			if took := time.Since(begun); took > 2*time.Second {
 				t.Errorf("worked again after %v", took)
 			}
 			served(t, ask(s.sessions, r, 50)(), false)

@@ -63,14 +63,14 @@ func newRenewals(l lifetimes) *renewals {
 
 // due reports whether the claims of held should be renewed, and can be.
 func (s *Sessions) due(held *session, now time.Time) bool {
-	return s.source != nil && !held.tokens.Refresh.IsZero() && older(held.claimed, now, s.refresh)
+	return s.source != nil && !held.young && held.renewable() && older(held.claimed, now, s.refresh)
 }
 
 // current returns the newest version of a session: held itself, or what came of
 // it. It waits for the provider if the claims of held are too old, but not when
 // the provider failed before: then they serve until it is back.
 func (s *Sessions) current(ctx context.Context, held *session, now time.Time) (*session, error) {
-	if s.source == nil || held.tokens.Refresh.IsZero() {
+	if s.source == nil || !held.renewable() {
 		return held, nil
 	}
 	all := s.renewals

@@ -9,6 +9,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"amlproxy/internal/secret"
@@ -31,7 +33,13 @@ var errSeal = errors.New("the seal is broken, or of another purpose or secret")
 // derived from the secret for one purpose, so a sealed state never opens as a
 // session (CVE-2026-114612, CVE-2026-19349). Nonces are random. Every failure to
 // open is the same error: nothing tells a forger how far they got.
-type sealer struct{ aeads []cipher.AEAD }
+type sealer struct {
+	aeads []cipher.AEAD
+	rooms sync.Pool // of *room
+}
+
+// A room is what a seal is opened in: every request of a session opens one.
+type room struct{ sealed, plain []byte }
 
 func newSealer(secrets []secret.Value, purpose string) (*sealer, error) {
 	if len(secrets) == 0 {
@@ -87,14 +95,36 @@ func (s *sealer) seal(name string, expires time.Time, plain []byte) string {
 
 // open returns what was sealed as the cookie called name, and when it expires.
 func (s *sealer) open(name, value string) ([]byte, time.Time, error) {
-	sealed, err := base64.RawURLEncoding.Strict().DecodeString(value)
+	return s.openIn(new(room), name, value)
+}
+
+// read opens what was sealed for as long as use runs; use must keep nothing of it.
+func (s *sealer) read(name, value string, use func(plain []byte)) error {
+	in, ok := s.rooms.Get().(*room)
+	if !ok {
+		in = new(room)
+	}
+	defer s.rooms.Put(in)
+	plain, _, err := s.openIn(in, name, value)
+	if err == nil {
+		use(plain)
+	}
+	return err
+}
+
+func (s *sealer) openIn(in *room, name, value string) ([]byte, time.Time, error) {
+	encoding := base64.RawURLEncoding.Strict()
+	in.sealed = slices.Grow(in.sealed[:0], encoding.DecodedLen(len(value)))
+	n, err := encoding.Decode(in.sealed[:encoding.DecodedLen(len(value))], []byte(value))
+	sealed := in.sealed[:n]
 	if err != nil || len(sealed) < sealHeader || sealed[0] != sealVersion {
 		return nil, time.Time{}, errSeal
 	}
 	head, body := sealed[:sealHeader], sealed[sealHeader:]
 	expires := time.Unix(int64(binary.BigEndian.Uint64(head[1:])), 0)
 	for _, aead := range s.aeads {
-		if plain, err := aead.Open(nil, nil, body, sealContext(head, name)); err == nil {
+		if plain, err := aead.Open(in.plain[:0], nil, body, sealContext(head, name)); err == nil {
+			in.plain = plain
 			if !time.Now().Before(expires) {
 				return nil, time.Time{}, errSeal
 			}

@@ -20,7 +20,14 @@ type session struct {
 	turn     uint64
 	identity *Identity
 	tokens   Tokens
+	// young says that there is a refresh token, which was not read, because
+	// nothing is to be renewed yet: most requests are spared a copy of it. What is
+	// young is never written.
+	young bool
 }
+
+// renewable reports whether the session has a refresh token.
+func (held *session) renewable() bool { return held.young || !held.tokens.Refresh.IsZero() }
 
 // label returns a name for logs from which the identifier cannot be told.
 func (held *session) label() string {
@@ -88,6 +95,11 @@ func (held *session) pack(room bool) []byte {
 }
 
 func unpackSession(plain []byte) (*session, error) {
+	return unpackUnless(plain, func(time.Time) bool { return false })
+}
+
+// unpackUnless leaves the refresh token out if young says so of the claims.
+func unpackUnless(plain []byte, young func(claimed time.Time) bool) (*session, error) {
 	u := unpacker{rest: plain}
 	id := new(Identity)
 	found := &session{
@@ -101,7 +113,11 @@ func unpackSession(plain []byte) (*session, error) {
 	u.flags(&id.EmailVerified, &id.GroupsOmitted)
 	id.Groups, id.Roles, id.Claims = u.texts(), u.texts(), u.table()
 	id.Time = u.moment()
-	found.tokens.Refresh, found.tokens.Session = secret.New(u.text()), u.text()
-	found.tokens.ID = secret.New(u.text())
+	if young(found.claimed) {
+		found.young = u.skip()
+	} else {
+		found.tokens.Refresh = secret.New(u.text())
+	}
+	found.tokens.Session, found.tokens.ID = u.text(), secret.New(u.text())
 	return found, u.end()
 }

@@ -156,6 +156,9 @@ func (s *Sessions) find(r *http.Request, now time.Time) (*session, error) {
 // should be and cannot, it waits longer: another replica may have renewed them,
 // and its cookie must not be replaced with the older one.
 func (s *Sessions) unused(held *session) bool {
+	if held.young {
+		return false
+	}
 	if s.due(held, time.Now()) {
 		return older(held.used, time.Now(), s.idle/2)
 	}
