@@ -12,6 +12,9 @@ GOLANGCI_LINT := $(TOOLS)/golangci-lint-v2.15.0
 # What the tests of internal/demo/models train from; see scripts/sklearn-data.
 export SKLEARN_DATA := $(CURDIR)/.cache/sklearn-data
 
+# The second identity provider of the browser tests; see scripts/oidc-provider.
+export OIDC_PROVIDER := $(CURDIR)/.cache/oidc-provider
+
 # How long each fuzz target runs.
 FUZZTIME := 3s
 
@@ -29,8 +32,9 @@ test: deps lint build ## install what is missing, then check everything
 	go test -race ./...
 	scripts/fuzz $(FUZZTIME)
 
-deps: ## install what the tests need: a Chromium, scikit-learn's data
+deps: ## install what the tests need: a Chromium, a Redis, scikit-learn's data, …
 	scripts/deps
+	scripts/oidc-provider $(OIDC_PROVIDER)
 	scripts/sklearn-data $(SKLEARN_DATA)
 
 lint: $(GOFUMPT) $(GOLANGCI_LINT) ## formatting, vet, golangci-lint, modules

@@ -41,9 +41,20 @@ type estate struct {
 	admin  string // URL of its admin listener
 	client *http.Client
 	pin    string // of the server certificates' key, for a browser
+
+	certificate *certificate // of both names
+	environ     []string     // of the proxy
 }
 
 func newEstate(t *testing.T, environ ...string) *estate {
+	t.Helper()
+	e := newGrounds(t)
+	e.serve(t, environ...)
+	return e
+}
+
+// newGrounds is an estate before serve is called.
+func newGrounds(t *testing.T) *estate {
 	t.Helper()
 	certificate := issue(t, proxyName, providerName)
 	provider, proxyPort := listen(t), freePort(t)
@@ -51,6 +62,8 @@ func newEstate(t *testing.T, environ ...string) *estate {
 		url:   "https://" + net.JoinHostPort(proxyName, proxyPort),
 		admin: "http://127.0.0.1:" + freePort(t),
 		pin:   certificate.pin,
+
+		certificate: certificate,
 	}
 	var err error
 	e.World, err = demo.NewWorld(demo.Place{
@@ -66,7 +79,7 @@ func newEstate(t *testing.T, environ ...string) *estate {
 		}
 	})
 	toLoopback := tunnels(t)
-	environ = append(append(e.Environ(), environ...),
+	e.environ = append(e.Environ(),
 		"AMLPROXY_LISTEN=127.0.0.1:"+proxyPort, "AMLPROXY_ADMIN_LISTEN="+strings.TrimPrefix(e.admin, "http://"),
 		"AMLPROXY_TLS_CERT_FILE="+certificate.certFile, "AMLPROXY_TLS_KEY_FILE="+certificate.keyFile,
 		"HTTPS_PROXY=http://"+toLoopback.String())
@@ -79,9 +92,15 @@ func newEstate(t *testing.T, environ ...string) *estate {
 		Timeout:       30 * time.Second,
 	}
 	t.Cleanup(e.client.CloseIdleConnections)
-	e.proxy = start(t, environ, "serve")
-	ready(t, e.client, e.url+"/readyz")
 	return e
+}
+
+// serve starts the proxy, with environ besides the settings of the World; of two
+// with one name the last counts.
+func (e *estate) serve(t *testing.T, environ ...string) {
+	t.Helper()
+	e.proxy = start(t, append(e.environ, environ...), "serve")
+	ready(t, e.client, e.url+"/readyz")
 }
 
 func listen(t *testing.T) net.Listener {
