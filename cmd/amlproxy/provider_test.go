@@ -26,6 +26,7 @@ type authority struct {
 
 	environ  []string   // settings of a proxy that signs people in there
 	redeemed func() int // codes and refresh tokens so far
+	leave    string     // a page to end the session there, if that tells the proxy
 }
 
 // TestTwoProviders signs somebody in at two providers that have nothing in
@@ -49,6 +50,9 @@ func TestTwoProviders(t *testing.T) {
 				b.isKnown(e, a)
 				b.isRenewed(a)
 				b.leave(e, a)
+				if a.leave != "" {
+					b.leaveThere(e, a)
+				}
 			})
 		}
 	}
@@ -182,6 +186,27 @@ func (b *tab) leave(e *estate, a *authority) {
 	}
 }
 
+// leaveThere signs in again and out at the provider, which tells the proxy
+// behind the browser's back (OpenID Connect Back-Channel Logout 1.0).
+func (b *tab) leaveThere(e *estate, a *authority) {
+	b.t.Helper()
+	status := func() string {
+		b.t.Helper()
+		b.open(e.url + "/oauth2/userinfo")
+		return b.eval(`performance.getEntriesByType("navigation")[0].responseStatus`)
+	}
+	b.answerQuestions(e, a)
+	if got := status(); got != "200" {
+		b.t.Fatalf("signed in again, and userinfo answered %s", got)
+	}
+	b.open(a.leave)
+	b.do("sign out there", chromedp.Click(`button[name=logout]`))
+	b.await(`document.querySelector("button[name=logout]") === null && document.readyState === "complete"`)
+	if got := status(); got != "401" {
+		b.t.Errorf("after signing out at the provider, userinfo answered %s", got)
+	}
+}
+
 // demoAuthority is the provider that the demo starts.
 func demoAuthority(_ *testing.T, e *estate) *authority {
 	alice := e.People[0]
@@ -208,7 +233,13 @@ func nodeAuthority(t *testing.T, e *estate) *authority {
 	a.environ = []string{
 		"AMLPROXY_OIDC_ISSUER=" + a.issuer, "AMLPROXY_OIDC_CLIENT_ID=models", "AMLPROXY_OIDC_CLIENT_SECRET=" + secret,
 	}
-	out := run(t, dir, node, "ISSUER="+a.issuer, "PORT="+port,
+	a.leave = a.issuer + "/session/end"
+	roots := filepath.Join(t.TempDir(), "roots.pem")
+	if err := os.WriteFile(roots, e.certificate.ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := run(t, dir, node, "NODE_EXTRA_CA_CERTS="+roots, "BACKCHANNEL_LOGOUT_URI="+e.url+"/oauth2/backchannel_logout",
+		"ISSUER="+a.issuer, "PORT="+port,
 		"CERT_FILE="+e.certificate.certFile, "KEY_FILE="+e.certificate.keyFile,
 		"CLIENT_ID=models", "CLIENT_SECRET="+secret,
 		"REDIRECT_URI="+e.url+"/oauth2/callback", "POST_LOGOUT_URI="+e.url+"/oauth2/sign_in",

@@ -1,8 +1,10 @@
 // An identity provider for the browser tests: npm's oidc-provider with one
 // client and one user, over https. Everything comes from the environment, and
 // what it keeps is in its memory. It prints "ready" and, for each grant that it
-// gave, "granted" and its type.
+// gave, "granted" and its type; what the client answered to a back-channel
+// logout, if it did not like it.
 import { generateKeyPairSync } from 'node:crypto';
+import { lookup } from 'node:dns';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 
@@ -10,7 +12,7 @@ import Provider from 'oidc-provider';
 
 const {
   ISSUER, PORT, CERT_FILE, KEY_FILE,
-  CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, POST_LOGOUT_URI,
+  CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, POST_LOGOUT_URI, BACKCHANNEL_LOGOUT_URI,
   USER_NAME, USER_PASSWORD, USER_EMAIL, USER_GROUPS,
 } = process.env;
 
@@ -25,6 +27,8 @@ const provider = new Provider(ISSUER, {
     client_secret: CLIENT_SECRET,
     redirect_uris: [REDIRECT_URI],
     post_logout_redirect_uris: [POST_LOGOUT_URI],
+    backchannel_logout_uri: BACKCHANNEL_LOGOUT_URI,
+    backchannel_logout_session_required: true,
     grant_types: ['authorization_code', 'refresh_token'],
     response_types: ['code'],
   }],
@@ -43,11 +47,13 @@ const provider = new Provider(ISSUER, {
   }),
   pkce: { required: () => true },
   rotateRefreshToken: true, // each works once
-  features: { devInteractions: { enabled: false } },
+  features: { devInteractions: { enabled: false }, backchannelLogout: { enabled: true } },
+  httpOptions: () => ({ dnsLookup: (_, options, done) => lookup('127.0.0.1', options, done) }), // for names of the tests
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
   loadExistingGrant: grantFor,
 });
 provider.on('grant.success', (ctx) => console.log('granted', ctx.oidc.params.grant_type));
+provider.on('backchannel.error', (_, error) => console.error(error));
 provider.on('server_error', (_, error) => console.error(error));
 
 // grantFor gives the client what it asks for: its users were asked at work.
