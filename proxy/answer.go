@@ -14,7 +14,8 @@ type answer struct {
 	// always is set over the header at the last moment. Adding it earlier would
 	// not do: ReverseProxy empties the header after each 1xx answer.
 	always http.Header
-	status int // 0: nothing was sent yet
+	in     *intake // the request's body, nil for none
+	status int     // 0: nothing was sent yet
 	bytes  int64
 }
 
@@ -29,6 +30,7 @@ func (a *answer) WriteHeader(code int) {
 	case a.status == 0:
 		a.status = code
 		a.addAlways(a.Header())
+		a.in.settle(a.Header())
 	}
 	a.ResponseWriter.WriteHeader(code)
 }
@@ -50,6 +52,11 @@ func (a *answer) addAlways(h http.Header) {
 		} else {
 			h[name] = values
 		}
+	}
+	if len(h["Set-Cookie"]) > 0 {
+		// Every cookie is the proxy's own: a cache must not hand out a session
+		// (RFC 9111 section 7.3).
+		h.Set("Cache-Control", "no-store")
 	}
 }
 

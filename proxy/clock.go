@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -12,8 +13,11 @@ import (
 // Why a clock stopped an exchange.
 var (
 	errSlowAnswer = &timeoutError{"the upstream did not begin to answer in time"}
-	errSlowBody   = &timeoutError{"the caller did not send the request body in time"}
+	errSlowBody   = &timeoutError{"the caller sent the request body too slowly"}
 	errStalled    = &timeoutError{"no byte of the answer moved for too long"}
+	errIdleTunnel = &timeoutError{"no byte of the WebSocket moved for too long"}
+	errExpired    = &timeoutError{"the caller's identity expired while the WebSocket was open"}
+	errDrained    = &timeoutError{"the proxy was shut down while the WebSocket was open"}
 )
 
 type timeoutError struct{ text string }
@@ -23,72 +27,123 @@ func (t *timeoutError) Error() string { return t.text }
 // Unwrap makes each a context.DeadlineExceeded.
 func (t *timeoutError) Unwrap() error { return context.DeadlineExceeded }
 
-// A clock bounds one forwarded request: the route's timeout until the answer
-// begins, and then the time between two bytes of it. It also counts the bytes of
-// the request's body, and remembers why the body or the answer broke off.
+// The caller may take bodyWait for each bodyPiece: at least 1 KiB/s, a time without
+// a byte included, whatever was sent before. Only the time counts in which the
+// caller is waited for.
+const (
+	bodyPiece   = 30 << 10
+	defaultBody = 30 * time.Second
+)
+
+// A clock bounds one forwarded request. While a byte of the body is waited for it
+// is the caller's turn; then, until the answer begins, the upstream's, for the
+// route's timeout at a time, so that a long upload takes nothing away from a model;
+// and then it counts the time between two bytes of the answer. It also counts the
+// bytes of the body, and remembers why the body or the answer broke off.
 type clock struct {
 	cancel  context.CancelFunc
 	control *http.ResponseController
-	timer   *time.Timer
+	timeout time.Duration // for the upstream's turn
+	patient time.Duration // for a piece of the body
 
-	body    io.ReadCloser // the caller's
-	taken   atomic.Int64
-	waiting atomic.Bool // for the caller's next bytes
-	whole   atomic.Bool // the body was read to its end
+	body   io.ReadCloser // the caller's
+	taken  atomic.Int64
+	broken error // of the upstream's body; belongs to the request's goroutine
 
-	late   atomic.Pointer[timeoutError] // why it stopped the exchange, if it did
-	broken error                        // of the upstream's body; belongs to the request's goroutine
+	// Its timer runs on a goroutine of its own, and must touch no deadline of a
+	// connection that serves another request by then.
+	mu       sync.Mutex
+	timer    *time.Timer
+	until    time.Time     // when time is up
+	blame    *timeoutError // what it is up for; nil: nobody's turn
+	answered bool
+	tunnel   bool
+	expires  time.Time // of a tunnel, zero for never
+	piece    int64     // of the body, that came
+	waited   time.Duration
+	late     *timeoutError // why it stopped the exchange, if it did
 }
 
 // startClock begins to count for x; the context that it returns ends when time is up.
 func startClock(ctx context.Context, x *exchange, body io.ReadCloser) (*clock, context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
-	c := &clock{cancel: cancel, control: http.NewResponseController(x.w), body: body}
-	c.whole.Store(body == nil || body == http.NoBody)
-	c.timer = time.AfterFunc(x.route.timeout, c.answerLate)
+	c := &clock{cancel: cancel, control: http.NewResponseController(x.w), timeout: x.route.timeout, patient: x.p.bodyTimeout, body: body}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timer = time.AfterFunc(c.timeout, c.ring)
+	c.give(errSlowAnswer, c.timeout)
 	return c, ctx
 }
 
-// answerLate also ends a read of the caller's body that hangs: that read heeds no
-// context. The cause is set first, since an expired deadline looks like a caller
-// that left.
-func (c *clock) answerLate() {
-	if c.waiting.Load() {
-		c.stop(errSlowBody)
-	} else {
-		c.stop(errSlowAnswer)
+// give begins a turn. The lock is held.
+func (c *clock) give(blame *timeoutError, most time.Duration) {
+	c.until = time.Now().Add(most)
+	if !c.expires.IsZero() && c.expires.Before(c.until) {
+		c.until, blame = c.expires, errExpired
+		most = time.Until(c.expires)
 	}
-	if !c.whole.Load() {
-		_ = c.control.SetReadDeadline(time.Unix(1, 0))
+	c.blame = blame
+	c.timer.Reset(most)
+}
+
+// ring stops the exchange, unless the turn changed while the timer fired.
+func (c *clock) ring() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blame != nil && !time.Now().Before(c.until) {
+		c.stop(c.blame)
 	}
 }
 
-// answerStalled also ends a write to a caller that does not read.
-func (c *clock) answerStalled() {
-	c.stop(errStalled)
-	_ = c.control.SetWriteDeadline(time.Unix(1, 0))
+// halt stops the exchange, whosever turn it is.
+func (c *clock) halt(why *timeoutError) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.blame != nil {
+		c.stop(why)
+	}
+}
+
+// stop also ends the reads and writes that hang: they heed no context. The cause
+// is set first, since a missed deadline looks like a caller that left. The lock is
+// held.
+func (c *clock) stop(why *timeoutError) {
+	c.late, c.blame = why, nil
+	c.cancel()
+	if c.tunnel || why == errSlowBody {
+		_ = c.control.SetReadDeadline(past())
+	}
+	if c.tunnel || why == errStalled {
+		_ = c.control.SetWriteDeadline(past())
+	}
 }
 
 // began is called when the upstream's answer is there. It reports false if the
 // time was up.
-func (c *clock) began() bool { return c.timer.Stop() }
+func (c *clock) began() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timer.Stop()
+	c.answered, c.blame = true, nil
+	return c.late == nil
+}
 
 func (c *clock) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.timer.Stop()
+	c.answered, c.blame = true, nil
 	c.cancel()
 }
 
 // cause returns why the clock stopped the exchange, or nil if it did not.
 func (c *clock) cause() error {
-	if late := c.late.Load(); late != nil {
-		return late
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.late != nil {
+		return c.late
 	}
 	return nil
-}
-
-func (c *clock) stop(why *timeoutError) {
-	c.late.Store(why)
-	c.cancel()
 }
 
 // why returns what broke off an answer that had begun. If neither the time nor
@@ -105,18 +160,59 @@ func (c *clock) why() error {
 
 // Read reads the caller's body.
 func (c *clock) Read(p []byte) (int, error) {
-	c.waiting.Store(true)
-	n, err := c.body.Read(p)
-	c.waiting.Store(false)
-	c.taken.Add(int64(n))
-	if err != nil {
-		c.whole.Store(true)
+	start := time.Now()
+	if err := c.wait(); err != nil {
+		return 0, err
 	}
+	n, err := c.body.Read(p)
+	c.got(n, time.Since(start))
 	return n, err
+}
+
+// wait begins the caller's turn, unless the upstream answers already.
+func (c *clock) wait() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.late != nil {
+		return c.late
+	}
+	if !c.answered {
+		c.give(errSlowBody, c.patient-c.waited)
+	}
+	return nil
+}
+
+// got ends it.
+func (c *clock) got(n int, after time.Duration) {
+	c.taken.Add(int64(n))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.answered || c.late != nil {
+		return
+	}
+	c.piece += int64(n)
+	c.waited += after
+	if c.piece >= bodyPiece {
+		c.piece, c.waited = 0, 0
+	}
+	c.give(errSlowAnswer, c.timeout)
 }
 
 // Close closes the caller's body.
 func (c *clock) Close() error { return c.body.Close() }
+
+// moved gives an answer, or a tunnel, another spell.
+func (c *clock) moved(idle time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.blame == nil: // it is over
+	case c.tunnel:
+		c.give(errIdleTunnel, idle)
+	default:
+		c.give(errStalled, idle)
+	}
+}
 
 // An answerBody is the upstream's body under a clock.
 type answerBody struct {
@@ -128,7 +224,9 @@ type answerBody struct {
 
 // watch puts the body of res under the clock.
 func (c *clock) watch(res *http.Response, idle time.Duration) {
-	c.timer = time.AfterFunc(idle, c.answerStalled)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.give(errStalled, idle)
 	res.Body = &answerBody{ReadCloser: res.Body, clock: c, idle: idle, res: res}
 }
 
@@ -137,7 +235,7 @@ func (c *clock) watch(res *http.Response, idle time.Duration) {
 func (b *answerBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if n > 0 {
-		b.clock.timer.Reset(b.idle)
+		b.clock.moved(b.idle)
 	}
 	if err != nil && err != io.EOF {
 		b.clock.broken = err

@@ -29,6 +29,13 @@ type Config struct {
 	// are by default.
 	TrustedProxies []netip.Prefix
 
+	// ReadTimeout is how long a caller may take with the body of a request that is
+	// not forwarded; 0: 10 s.
+	ReadTimeout time.Duration
+	// BodyTimeout is how long a caller may take for each 30 KiB of a body that is
+	// forwarded; 0: 30 s, which is at least 1 KiB/s.
+	BodyTimeout time.Duration
+
 	// Record is given one Record a request, after its last byte, on the request's
 	// own goroutine. Required: a proxy that nobody watches is not started.
 	Record func(Record)
@@ -77,8 +84,8 @@ type Route struct {
 
 	MaxConcurrent int           // requests at the same time; 0: no limit
 	MaxBody       int64         // bytes of a request's body; 0: 64 MiB
-	Timeout       time.Duration // until the answer begins; 0: 180 s
-	IdleTimeout   time.Duration // then between two bytes of it; 0: 5 min
+	Timeout       time.Duration // from the end of the request until the answer begins; 0: 180 s
+	IdleTimeout   time.Duration // then between two bytes of it, or of a WebSocket; 0: 5 min
 
 	// IdentityHeaders are what the model is told about the caller: user, email,
 	// groups become X-Forwarded-User, -Email, -Groups.

@@ -6,7 +6,13 @@
 // [Proxy.ServeHTTP] is one straight line, to be read as its own proof. Nothing is
 // assembled elsewhere, and no step can be left out by configuration:
 //
-//  1. http.Server has limited the header section and its time.
+//  1. http.Server has limited the header section and its time. Of a message with
+//     both Content-Length and Transfer-Encoding it takes the latter and drops the
+//     former before anyone can look (RFC 9112 section 6.3), so that it cannot be
+//     refused here; and it refuses lengths that differ and codings other than
+//     chunked. That is relied on: what is forwarded is framed anew, by
+//     http.Transport, so that no upstream sees both (request smuggling). The body
+//     has a deadline from the first (intake.go).
 //  2. The target is read once (target.go). A path that two servers could read
 //     differently is refused with 400, and what was authorised is byte for byte
 //     what is forwarded, path and query. So is a malformed Host.

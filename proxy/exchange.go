@@ -24,6 +24,7 @@ type exchange struct {
 	p      *Proxy
 	w      *answer
 	r      *http.Request
+	in     *intake // nil: the request has no body
 	target target
 	route  *route
 	rest   string // of the path, below the route's
@@ -44,6 +45,10 @@ func exchangeOf(ctx context.Context) *exchange {
 
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{p: p, r: r, w: &answer{ResponseWriter: w, always: make(http.Header)}}
+	if x.in = newIntake(w, r, p.readTimeout); x.in != nil {
+		x.r = r.WithContext(r.Context()) // a shallow copy: net/http looks at its own body
+		x.r.Body, x.w.in = x.in, x.in
+	}
 	x.caller = callerOf(r, p.trusted, p.publicURL)
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	x.record = Record{
@@ -75,6 +80,7 @@ func (x *exchange) end() {
 			x.refuse(&refusal{status: http.StatusInternalServerError, problem: "internal", title: "Something went wrong here", detail: "The proxy made a mistake, and has written down which.", err: x.record.Err})
 		}
 	}
+	x.in.end()
 	x.finish(caught != nil)
 	x.p.record(x.record)
 	if caught != nil {

@@ -22,20 +22,25 @@ func (x *exchange) forward() *refusal {
 	if x.r.ContentLength > rt.maxBody {
 		return tooLarge(rt.maxBody, nil)
 	}
-	body := x.r.Body
-	if body != nil && body != http.NoBody {
+	var body io.ReadCloser
+	if x.in != nil {
+		x.in.forward()
 		// The unwrapped ResponseWriter: net/http closes the connection through it.
-		body = http.MaxBytesReader(x.w.ResponseWriter, body, rt.maxBody)
+		body = http.MaxBytesReader(x.w.ResponseWriter, x.in, rt.maxBody)
 	}
 	var ctx context.Context
 	x.clock, ctx = startClock(x.r.Context(), x, body)
 	defer x.clock.end()
 	ctx = upstream.WithTrace(ctx, &x.trace)
 	out := x.r.WithContext(context.WithValue(ctx, exchangeKey{}, x))
-	if body != nil && body != http.NoBody {
+	if body != nil {
 		out.Body = x.clock
 	}
 	rt.proxy.ServeHTTP(x.w, out)
+	if x.record.Upgraded {
+		x.p.tunnels.remove(x.clock)
+		x.record.Err = x.clock.cause()
+	}
 	return x.failure
 }
 
@@ -116,6 +121,12 @@ func modifyResponse(res *http.Response) error {
 		// ReverseProxy writes this one to the connection itself.
 		x.record.Status, x.record.Upgraded = res.StatusCode, true
 		x.w.addAlways(res.Header)
+		var expires time.Time
+		if id := x.record.Identity; id != nil {
+			expires = id.Expires
+		}
+		x.clock.enter(res, x.route.idle, expires)
+		x.p.tunnels.add(x.clock)
 		return nil
 	}
 	harden(res.Header, x.route.public)
@@ -140,15 +151,14 @@ func checkStatus(res *http.Response) error {
 }
 
 // harden keeps a model's answer what it is: data. Opened as a page, it would be
-// one of this origin, with everybody's session; and unless the model says that an
-// answer may be kept, no shared cache hands it to the next caller.
+// one of this origin, with everybody's session. A policy of the model's own takes
+// nothing away: a page must meet all there are (Content Security Policy Level 3
+// section 3.1).
 func harden(h http.Header, public bool) {
 	h.Set("X-Content-Type-Options", "nosniff")
-	if h.Get("Content-Security-Policy") == "" {
-		h.Set("Content-Security-Policy", "sandbox")
-	}
-	if h.Get("Cache-Control") == "" && !public {
-		h.Set("Cache-Control", "no-store")
+	h.Add("Content-Security-Policy", "sandbox")
+	if !public {
+		keepPrivate(h)
 	}
 }
 

@@ -129,7 +129,7 @@ func TestSilentUpstreamIsTimedOut(t *testing.T) {
 }
 
 func TestCallerWhoSendsNoBodyIsTimedOut(t *testing.T) {
-	h := open(t, proxy.Config{Routes: []proxy.Route{{Name: "m", Public: true, Timeout: 50 * time.Millisecond, Transport: model(t, func(http.ResponseWriter, *http.Request) {})}}})
+	h := open(t, proxy.Config{BodyTimeout: 50 * time.Millisecond, Routes: []proxy.Route{{Name: "m", Public: true, Timeout: 50 * time.Millisecond, Transport: model(t, func(http.ResponseWriter, *http.Request) {})}}})
 	for _, framing := range []string{"Content-Length: 100", "Transfer-Encoding: chunked"} {
 		if status := h.raw(t, "POST /models/m HTTP/1.1\r\nHost: x\r\n"+framing+"\r\n\r\n"); status != http.StatusRequestTimeout {
 			t.Errorf("%s: %d, want 408", framing, status)

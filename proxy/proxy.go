@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/http"
@@ -24,7 +25,10 @@ type Proxy struct {
 	trusted       []netip.Prefix
 	record        func(Record)
 	ready         func() Readiness
+	readTimeout   time.Duration
+	bodyTimeout   time.Duration
 
+	tunnels   tunnels
 	table     atomic.Pointer[table]       // so that other routes can take over in one step
 	csrf      *http.CrossOriginProtection // of the proxy's own endpoints
 	endpoints map[string]endpoint
@@ -38,6 +42,7 @@ func New(c Config) (*Proxy, error) {
 	p := &Proxy{
 		authenticator: c.Authenticator, login: c.Login, publicURL: c.PublicURL, issuers: slices.Clone(c.Issuers),
 		trusted: slices.Clone(c.TrustedProxies), record: c.Record, ready: c.Ready,
+		readTimeout: cmp.Or(c.ReadTimeout, defaultRead), bodyTimeout: cmp.Or(c.BodyTimeout, defaultBody),
 	}
 	var errs []error
 	if c.Record == nil {

@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// defaultRead is how long a caller may take with a body that is not forwarded.
+	defaultRead = 10 * time.Second
+	// A body of at most restSize is awaited for restWait before an answer that has no
+	// use for it, so that the connection lives on: most often it came with the header.
+	restSize = 64 << 10
+	restWait = 100 * time.Millisecond
+	// lingering is how long the rest is read behind such an answer, so that the caller
+	// sees the answer and not a reset connection (RFC 9112 section 9.6).
+	lingering = 2 * time.Second
+)
+
+// past is a deadline that has been missed.
+func past() time.Time { return time.Unix(1, 0) }
+
+// An intake is the body of a caller's request, whoever reads it. Left alone,
+// net/http reads up to 256 KiB of what nobody read, before it writes the answer and
+// again before it takes the next request, and waits for them as long as the caller
+// likes: one that is refused and sends nothing would hold its connection for ever.
+// So it has a deadline from the first, and Close, which reads as well, is left to
+// net/http at the very end.
+type intake struct {
+	body    io.ReadCloser
+	control *http.ResponseController
+	http1   bool
+	small   bool // it is worth waiting for its rest
+
+	forwarded bool // the clock bounds it now
+	whole     atomic.Bool
+	over      atomic.Bool
+	reading   sync.Mutex
+}
+
+// newIntake puts the body of r under a deadline; nil if r has none.
+func newIntake(w http.ResponseWriter, r *http.Request, most time.Duration) *intake {
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	in := &intake{
+		body: r.Body, control: http.NewResponseController(w), http1: r.ProtoMajor == 1,
+		// To read a byte would be to ask for all of a body that is held back until then.
+		small: r.ContentLength <= restSize && r.Header.Get("Expect") == "",
+	}
+	_ = in.control.SetReadDeadline(time.Now().Add(most))
+	return in
+}
+
+// Read reads the body. The deadline is lifted with its last byte: net/http then
+// watches whether the caller leaves, and would take the deadline for that.
+func (in *intake) Read(p []byte) (int, error) {
+	in.reading.Lock()
+	defer in.reading.Unlock()
+	if in.over.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	n, err := in.body.Read(p)
+	if err == io.EOF {
+		_ = in.control.SetReadDeadline(time.Time{})
+		in.whole.Store(true)
+	}
+	return n, err
+}
+
+// Close does nothing; see intake.
+func (in *intake) Close() error { return nil }
+
+// forward lifts the deadline: the clock takes over.
+func (in *intake) forward() {
+	in.forwarded = true
+	_ = in.control.SetReadDeadline(time.Time{})
+}
+
+// settle is called before an answer begins. If the body is not whole the connection
+// ends with the answer, and then net/http writes the answer at once. In HTTP/2 it
+// does so anyway, and ends only the stream.
+func (in *intake) settle(h http.Header) {
+	if in == nil || !in.http1 || in.whole.Load() {
+		return
+	}
+	if in.small && !in.forwarded {
+		_ = in.control.SetReadDeadline(time.Now().Add(restWait))
+		_, _ = io.CopyN(io.Discard, in, restSize+1)
+	}
+	if !in.whole.Load() {
+		h.Set("Connection", "close")
+	}
+}
+
+// end is called when the exchange is over. After it nobody reads the body but
+// net/http, and that not for long.
+func (in *intake) end() {
+	if in == nil || in.whole.Load() {
+		return
+	}
+	in.over.Store(true)
+	_ = in.control.SetReadDeadline(past()) // whoever waits for a byte waits no longer
+	in.reading.Lock()
+	defer in.reading.Unlock()
+	if in.http1 {
+		_ = in.control.SetReadDeadline(time.Now().Add(lingering))
+	}
+}
