@@ -29,3 +29,14 @@ func answerReadiness(w http.ResponseWriter, reading proxy.Readiness) {
 	}
 	_ = json.NewEncoder(w).Encode(reading)
 }
+
+// withoutBody closes the connection of a caller that announces a body: net/http
+// would wait for it before it answers.
+func withoutBody(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength != 0 {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	})
+}

@@ -105,6 +105,8 @@ func (a *App) newProxy(who callers, f *fleet) (*proxy.Proxy, error) {
 		Ready:  a.readiness.public,
 		Record: a.records(),
 		Routes: f.routes(),
+
+		ReadTimeout: a.settings.ReadHeaderTimeout,
 	}
 	if who.login != nil { // a nil *Login in the interface would not be nil
 		cfg.Login = who.login
@@ -163,7 +165,8 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.Info("serving", zap.Stringer("address", callers.Addr()), zap.Stringer("admin", operators.Addr()),
 		zap.Int("routes", len(a.settings.Routes)))
 
-	public, operator := a.server(a.proxy), a.server(admin(a.readiness, a.metrics.Handler()))
+	public, operator := a.server(a.proxy), a.server(withoutBody(admin(a.readiness, a.metrics.Handler())))
+	operator.ReadTimeout = a.settings.ReadHeaderTimeout // nobody sends it anything
 	group, failed := errgroup.WithContext(ctx)
 	group.Go(func() error { return serve(public, callers) })
 	group.Go(func() error { return serve(operator, operators) })
@@ -205,7 +208,7 @@ func listenOn(ctx context.Context, given net.Listener, setting, address string) 
 }
 
 // server has no write timeout: an answer may stream for hours. The route's own
-// timeouts bound it.
+// timeouts bound it, and the proxy what is read.
 func (a *App) server(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -213,6 +216,8 @@ func (a *App) server(h http.Handler) *http.Server {
 		IdleTimeout:       a.settings.IdleTimeout,
 		MaxHeaderBytes:    int(a.settings.MaxHeaderBytes),
 		ErrorLog:          complaints(a.log.Named("http")),
+		// net/http would answer "OPTIONS *" by itself, unseen and unrecorded.
+		DisableGeneralOptionsHandler: true,
 	}
 }
 
@@ -242,6 +247,7 @@ func (a *App) drain(public, operator *http.Server) error {
 		a.log.Warn("requests were cut after DRAIN_TIMEOUT")
 		_ = public.Close()
 	}
+	a.proxy.Drain(ctx)
 	_ = operator.Close()
 	return nil
 }
