@@ -26,6 +26,10 @@ type Identity struct {
 	// many for a token (Entra's overage): Groups is then not all of them.
 	GroupsOmitted bool
 	Scopes        []string // of a bearer token; a session has none
+	// Incomplete says that this Identity is older than the rules in force: groups
+	// and claims that only they name were left out of it. It ends with the next
+	// login or renewal.
+	Incomplete bool
 	// Claims are further claims that some route's rule names, values as strings.
 	Claims map[string][]string
 
@@ -35,6 +39,8 @@ type Identity struct {
 	// session has the time of its login, and a bearer none.
 	Time    time.Time
 	Expires time.Time // when this Identity stops being one
+	// Vocabulary is the one of LoginConfig or BearerConfig when this was made.
+	Vocabulary string
 }
 
 // Method is how a caller was authenticated.

@@ -36,6 +36,9 @@ type BearerConfig struct {
 	// Claims, if not nil, names further claims to keep in Identity.Claims. It is
 	// asked for each token that is verified, since rules change while the proxy runs.
 	Claims func() []string
+	// Vocabulary, if not nil, returns a short text that is another one when Claims
+	// returns something else than before: a remembered token is then read again.
+	Vocabulary func() string
 }
 
 // Bearer is the Authenticator of access tokens in the Authorization field (RFC
@@ -48,6 +51,7 @@ type Bearer struct {
 	parties    []party
 	clientID   string
 	claims     func() []string
+	vocabulary func() string
 	remembered *lru.Cache[[sha256.Size]byte, verified]
 }
 
@@ -76,7 +80,7 @@ func NewBearer(cfg BearerConfig) (*Bearer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bearer{clientID: cfg.ClientID, claims: orNone(cfg.Claims), remembered: remembered}
+	b := &Bearer{clientID: cfg.ClientID, claims: orNone(cfg.Claims), vocabulary: orSilent(cfg.Vocabulary), remembered: remembered}
 	client := outgoing(cfg.Client)
 	for _, issuer := range cfg.Issuers {
 		if len(issuer.Audiences) == 0 {
@@ -104,7 +108,7 @@ func (b *Bearer) Authenticate(_ http.Header, r *http.Request) (*Identity, error)
 		return nil, err
 	}
 	sum := sha256.Sum256([]byte(token))
-	if v, ok := b.remembered.Get(sum); ok && v.holds(r.Context()) {
+	if v, ok := b.remembered.Get(sum); ok && v.identity.Vocabulary == b.vocabulary() && v.holds(r.Context()) {
 		return v.identity.clone(), nil
 	}
 	v, err := b.verify(r.Context(), token)
@@ -212,7 +216,9 @@ func (b *Bearer) verify(ctx context.Context, raw string) (*verified, error) {
 	if !p.admits(tid) {
 		return nil, forbidden("the tenant %q is not let in", clip(tid, 100))
 	}
+	vocabulary := b.vocabulary()
 	id := p.identify(t.claims, b.claims())
+	id.Vocabulary = vocabulary
 	id.Method, id.Expires = ByBearer, expires
 	return &verified{id, earlier(expires, time.Now().Add(rememberFor)), p.provider, keys}, nil
 }

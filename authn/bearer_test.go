@@ -270,7 +270,7 @@ func second[T any](_ T, err error) error { return err }
 func TestBadBearerIsNotMadeGoodByACookie(t *testing.T) {
 	s := newSite(t, siteOptions{})
 	answer := http.Header{}
-	if err := s.sessions.Start(answer, request(), &authn.Identity{Issuer: "i", Subject: "cookie"}, authn.Tokens{}); err != nil {
+	if err := s.sessions.Start(answer, request(), &authn.Identity{Issuer: s.provider.Issuer(), Subject: "cookie"}, authn.Tokens{}); err != nil {
 		t.Fatal(err)
 	}
 	both := authn.FirstOf(s.bearer, s.sessions)

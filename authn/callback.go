@@ -132,13 +132,14 @@ func (l *Login) claimsOf(ctx context.Context, token *oauth2.Token, was *Identity
 }
 
 func (l *Login) completed(ctx context.Context, token *oauth2.Token, known claims, id *Identity) (*Identity, error) {
+	vocabulary := l.vocabulary() // before what it stands for is asked about
 	if err := l.complete(ctx, token, known, id); err != nil {
 		return nil, err
 	}
 	if l.keepGroups != nil {
 		id.Groups = slices.DeleteFunc(id.Groups, func(g string) bool { return !l.keepGroups(g) })
 	}
-	id.Method, id.Client, id.Scopes = BySession, l.client.id, nil
+	id.Method, id.Client, id.Scopes, id.Vocabulary = BySession, l.client.id, nil, vocabulary
 	return id, nil
 }
 

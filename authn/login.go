@@ -36,6 +36,9 @@ type LoginConfig struct {
 	// of the session. nil keeps all.
 	KeepGroups func(group string) bool
 	Claims     func() []string // as in BearerConfig
+	// Vocabulary, if not nil, returns a short text that is another one when
+	// KeepGroups or Claims keep something else than before.
+	Vocabulary func() string
 	// Parameters are sent with every login, and StartParameters may be set in the
 	// query of /oauth2/start: of LoginParameters both. What max_age and acr_values
 	// ask for, the ID token has to show.
@@ -67,6 +70,7 @@ type Login struct {
 	flows         flows
 	keepGroups    func(string) bool
 	claims        func() []string
+	vocabulary    func() string
 	parameters    parameters
 	formPost      bool
 }
@@ -94,6 +98,7 @@ func NewLogin(cfg LoginConfig) (*Login, error) {
 		flows:         flows{cookies: cfg.Sessions.cookies, sealer: sealer, site: http.SameSiteLaxMode},
 		keepGroups:    cfg.KeepGroups,
 		claims:        orNone(cfg.Claims),
+		vocabulary:    orSilent(cfg.Vocabulary),
 		parameters:    cfg.parameters(),
 		formPost:      cfg.FormPost,
 	}
@@ -106,8 +111,21 @@ func NewLogin(cfg LoginConfig) (*Login, error) {
 	if !slices.Contains(l.scopes, oidc.ScopeOpenID) {
 		l.scopes = append([]string{oidc.ScopeOpenID}, l.scopes...)
 	}
-	cfg.Sessions.source = l.renew
+	cfg.Sessions.source, cfg.Sessions.admits, cfg.Sessions.vocabulary = l.renew, l.admits, l.vocabulary
 	return l, nil
+}
+
+// admits reports whether a session that was begun some time ago could be begun now:
+// settings change, and deployments that share a secret need not share a provider.
+func (l *Login) admits(id *Identity) bool {
+	return l.provider.names(id.Issuer, id.Tenant) && l.provider.admits(id.Tenant)
+}
+
+func orSilent(vocabulary func() string) func() string {
+	if vocabulary == nil {
+		return func() string { return "" }
+	}
+	return vocabulary
 }
 
 func (cfg *LoginConfig) check() error {

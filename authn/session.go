@@ -75,7 +75,7 @@ func (held *session) pack(room bool) []byte {
 	p.instant(held.claimed)
 	p.number(held.turn)
 	for _, s := range []string{
-		id.Issuer, id.Subject, id.Tenant, id.ObjectID, id.Client, id.Name, id.Username, id.Email,
+		id.Issuer, id.Subject, id.Tenant, id.ObjectID, id.Client, id.Name, id.Username, id.Email, id.Vocabulary,
 	} {
 		p.text(s)
 	}
@@ -106,7 +106,7 @@ func unpackUnless(plain []byte, young func(claimed time.Time) bool) (*session, e
 		id: u.text(), created: u.instant(), used: u.moment(), claimed: u.instant(), turn: u.number(), identity: id,
 	}
 	for _, s := range []*string{
-		&id.Issuer, &id.Subject, &id.Tenant, &id.ObjectID, &id.Client, &id.Name, &id.Username, &id.Email,
+		&id.Issuer, &id.Subject, &id.Tenant, &id.ObjectID, &id.Client, &id.Name, &id.Username, &id.Email, &id.Vocabulary,
 	} {
 		*s = u.text()
 	}

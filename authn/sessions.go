@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -45,7 +46,10 @@ type Sessions struct {
 	lifetimes
 	ended    *ended
 	renewals *renewals
-	source   source // nil until there is a Login
+	source   source // nil until there is a Login, as the next two are
+	admits   func(*Identity) bool
+	// vocabulary is of the rules in force.
+	vocabulary func() string
 }
 
 // A keeper is where sessions are between requests. Its errors wrap
@@ -120,7 +124,7 @@ func (s *Sessions) Authenticate(answer http.Header, r *http.Request) (*Identity,
 		return nil, err
 	}
 	if answer == nil {
-		return held.identity, nil
+		return s.known(held.identity), nil
 	}
 	current, err := s.current(r.Context(), held, time.Now())
 	if err != nil {
@@ -130,7 +134,17 @@ func (s *Sessions) Authenticate(answer http.Header, r *http.Request) (*Identity,
 		current = current.as(time.Now())
 		_ = s.carry(answer, r, current) // if it does not fit, the old cookie still serves
 	}
-	return current.identity, nil
+	return s.known(current.identity), nil
+}
+
+// known returns id, marked if it was made for other rules than those in force.
+func (s *Sessions) known(id *Identity) *Identity {
+	if s.vocabulary == nil || s.vocabulary() == id.Vocabulary {
+		return id
+	}
+	id = id.clone() // a renewal that others share may have made it
+	id.Incomplete = true
+	return id
 }
 
 // find returns the session that r carries.
@@ -142,7 +156,11 @@ func (s *Sessions) find(r *http.Request, now time.Time) (*session, error) {
 	err := errSeal
 	for _, value := range values {
 		var held *session
-		if held, err = s.keeper.find(r.Context(), value, now); err == nil {
+		held, err = s.keeper.find(r.Context(), value, now)
+		if err == nil && s.admits != nil && !s.admits(held.identity) {
+			err = fmt.Errorf("session %s is of %q, tenant %q", held.label(), held.identity.Issuer, held.identity.Tenant)
+		}
+		if err == nil {
 			return held, nil
 		}
 		if errors.Is(err, ErrUnavailable) {

@@ -26,11 +26,11 @@ func (r rule) met(id *authn.Identity) bool {
 func (r rule) unknown(id *authn.Identity) bool {
 	switch r.kind {
 	case "groups":
-		return id.GroupsOmitted
+		return id.GroupsOmitted || id.Incomplete
 	case "emails", "domains":
 		return id.Email == ""
 	}
-	return false
+	return id.Incomplete && strings.HasPrefix(r.kind, "claims.")
 }
 
 // access is an Access made ready. A nil one lets in anyone signed in.

@@ -68,6 +68,9 @@ func (a *access) obstacles(id *authn.Identity) []string {
 	if asked("groups") && id.GroupsOmitted {
 		all = append(all, "the provider left groups out, since there are too many for a token: have it send those assigned to the application alone (Entra: groupMembershipClaims ApplicationGroup), or use app roles")
 	}
+	if id.Incomplete {
+		all = append(all, "the session is older than the rules, so that what only they name is missing in it: signing in again brings it")
+	}
 	if asked("scopes") && id.Method == authn.BySession {
 		all = append(all, "a session has no scopes")
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -29,6 +30,12 @@ type reloading struct {
 
 func newReloading(t *testing.T, yaml string, environ ...string) *reloading {
 	t.Helper()
+	return newReloadingAt(t, "http://127.0.0.1:0", yaml, environ...)
+}
+
+// newReloadingAt is newReloading at an address that settings name.
+func newReloadingAt(t *testing.T, at, yaml string, environ ...string) *reloading {
+	t.Helper()
 	r := &reloading{t: t, file: filepath.Join(t.TempDir(), "routes.yaml"), log: &logs{}}
 	r.write(yaml)
 	r.environ = append(environ, "AMLPROXY_ROUTES_FILE="+r.file, "AMLPROXY_ADMIN_LISTEN=127.0.0.1:0")
@@ -37,7 +44,10 @@ func newReloading(t *testing.T, yaml string, environ ...string) *reloading {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := listen(t)
+	l, err := net.Listen("tcp", strings.TrimPrefix(at, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	a, err := app.New(settings, app.Options{Log: r.log, Listener: l, Load: load})
 	if err != nil {
 		t.Fatal(err)

@@ -1,8 +1,11 @@
 package app
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -26,7 +29,8 @@ type callers struct {
 func newCallers(s *config.Settings, client *http.Client, pool *x509.CertPool, names *atomic.Pointer[named]) (callers, error) {
 	var c callers
 	claims := func() []string { return names.Load().claims }
-	bearer := authn.BearerConfig{ClientID: s.OIDCClientID, Client: client, Claims: claims}
+	vocabulary := func() string { return names.Load().fingerprint }
+	bearer := authn.BearerConfig{ClientID: s.OIDCClientID, Client: client, Claims: claims, Vocabulary: vocabulary}
 	var all []authn.Authenticator
 	if s.Login() {
 		issuer := authn.Issuer{
@@ -50,7 +54,7 @@ func newCallers(s *config.Settings, client *http.Client, pool *x509.CertPool, na
 		login := authn.LoginConfig{
 			Issuer: issuer, ClientID: s.OIDCClientID, ClientSecret: s.OIDCClientSecret, Scopes: s.OIDCScopes,
 			PublicURL: s.PublicURL.URL, ReturnOrigins: s.ReturnOrigins, Sessions: sessions, Client: client,
-			KeepGroups: func(group string) bool { return names.Load().groups[group] }, Claims: claims,
+			KeepGroups: func(group string) bool { return names.Load().groups[group] }, Claims: claims, Vocabulary: vocabulary,
 			SecretMethod: s.OIDCClientAuth, FormPost: s.OIDCResponseMode == "form_post",
 			Parameters: s.LoginParameters(), StartParameters: s.StartParameters(),
 		}
@@ -121,8 +125,9 @@ func sessionStore(s *config.Settings, pool *x509.CertPool) (*authn.Redis, error)
 
 // named is what the rules of all routes name: a session keeps no more than that.
 type named struct {
-	groups map[string]bool
-	claims []string
+	groups      map[string]bool
+	claims      []string
+	fingerprint string // another one for other names
 }
 
 func namedIn(routes []config.Route) named {
@@ -143,5 +148,7 @@ func namedIn(routes []config.Route) named {
 	}
 	slices.Sort(n.claims)
 	n.claims = slices.Compact(n.claims)
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q", slices.Sorted(maps.Keys(n.groups)), n.claims))
+	n.fingerprint = base64.RawURLEncoding.EncodeToString(sum[:9])
 	return n
 }
