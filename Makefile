@@ -29,7 +29,7 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 test: deps lint build ## install what is missing, then check everything
-	go test -race ./...
+	go test -race -p 1 ./... # one package at a time: some measure, and all start servers
 	scripts/fuzz $(FUZZTIME)
 
 deps: ## install what the tests need: a Chromium, a Redis, scikit-learn's data, …
