@@ -64,13 +64,16 @@ func (b *tab) restore20Tabs(e *estate, a *authority) {
 	b.t.Helper()
 	link := func(i int) string { return fmt.Sprintf("%s/models/iris/swagger.json?tab=%d&q=a%%2Fb%%20c", e.url, i) }
 	tabs := make([]*tab, 20)
-	for i := range tabs {
-		tabs[i] = b.another()
-	}
 	var all errgroup.Group
-	for i, one := range tabs {
+	for i := range tabs {
+		ctx, cancel := chromedp.NewContext(b.ctx)
+		b.t.Cleanup(cancel)
+		tabs[i] = &tab{b.t, ctx}
 		all.Go(func() error {
-			ctx, cancel := context.WithTimeout(one.ctx, 30*time.Second)
+			if err := chromedp.Do(ctx); err != nil { // opens the tab, which lives as long as this context
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 			defer cancel()
 			return chromedp.Do(ctx, chromedp.Navigate(link(i)))
 		})
@@ -96,17 +99,6 @@ func (b *tab) restore20Tabs(e *estate, a *authority) {
 	if at := b.location(); at != link(20) {
 		b.t.Errorf("with a session, sent to %s", at)
 	}
-}
-
-// another opens an empty tab of the same browser.
-func (b *tab) another() *tab {
-	b.t.Helper()
-	ctx, cancel := chromedp.NewContext(b.ctx)
-	b.t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		b.t.Fatalf("opening a tab: %v", err)
-	}
-	return &tab{b.t, ctx}
 }
 
 // answerQuestions does what the provider asks for, until it sends the browser back.
