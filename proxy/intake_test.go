@@ -144,7 +144,7 @@ func TestDeadlineOfOneRequestDoesNotReachTheNext(t *testing.T) {
 	for range 2 {
 		_, _ = io.WriteString(c, "POST /models/m HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
 		res, err := http.ReadResponse(b, nil)
-		if err != nil || res.StatusCode != 200 || res.Close {
+		if err != nil || res.StatusCode != http.StatusOK || res.Close {
 			t.Fatalf("%v %v", res, err)
 		}
 		_, _ = io.Copy(io.Discard, res.Body)
@@ -177,7 +177,7 @@ func TestSlowUploadIsNotCutByTheTimeoutOfTheAnswer(t *testing.T) {
 		}
 		body, _ := io.ReadAll(res.Body)
 		_ = res.Body.Close()
-		if want := fmt.Sprint(40 * len(part)); res.StatusCode != 200 || string(body) != want {
+		if want := fmt.Sprint(40 * len(part)); res.StatusCode != http.StatusOK || string(body) != want {
 			t.Errorf("%d: %d %s, want %s", length, res.StatusCode, body, want)
 		}
 	}
