@@ -11,6 +11,7 @@ func TestRedisURL(t *testing.T) {
 	for value, mistake := range map[string]string{
 		"redis://cache:6379": "",
 		"redis://cache":      "",
+
 		"rediss://user:s3cr3t@cache.example:6380/1": "",
 		"redis://:s3cr3t@127.0.0.1:6379/0":          "",
 		"http://cache:6379":                         "is not an address of Redis",
