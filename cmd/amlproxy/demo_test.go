@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"regexp"
@@ -14,7 +13,6 @@ import (
 	"sync"
 	"testing"
 
-	"amlproxy/authn/authntest"
 	"amlproxy/internal/demo"
 )
 
@@ -92,7 +90,7 @@ func TestDemoChaos(t *testing.T) {
 	for i := range 8 {
 		client, bearer := http.DefaultClient, token
 		if i%2 == 0 {
-			client, bearer = demoSession(t, "http://"+address, secrets["alice"]), ""
+			client, bearer = signedIn(t, "http://"+address, demo.Account{Name: "alice", Secret: secrets["alice"]}), ""
 		}
 		all.Go(func() {
 			for n := i; ctx.Err() == nil; n++ {
@@ -137,25 +135,6 @@ func demoToken(t *testing.T, banner, secret string) string {
 		t.Fatal(resp.Status, err)
 	}
 	return answer.AccessToken
-}
-
-// demoSession returns a client that has signed in as alice.
-func demoSession(t *testing.T, at, password string) *http.Client {
-	t.Helper()
-	jar, err := cookiejar.New(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := &http.Client{Jar: jar}
-	resp, err := authntest.SignIn(t.Context(), client, at+"/oauth2/start?rd=/livez", "alice", password)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		t.Fatal(resp.Status)
-	}
-	return client
 }
 
 func demoCall(t *testing.T, client *http.Client, url, bearer, body string) (int, string) {
