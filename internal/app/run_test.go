@@ -61,6 +61,20 @@ func run(t *testing.T, environ []string) *running {
 	return r
 }
 
+// serveUntilTheEnd runs a until the test ends.
+func serveUntilTheEnd(t testing.TB, a *app.App) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- a.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func listen(t testing.TB) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

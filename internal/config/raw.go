@@ -47,7 +47,7 @@ type rawRoute struct {
 	RateLimit       *rawRateLimit       `yaml:"rate_limit" doc:"How often each caller may call."`
 	MaxConcurrent   leaf[int]           `yaml:"max_concurrent" doc:"How many calls may run at once; no limit when absent."`
 	MaxBody         leaf[Size]          `yaml:"max_body" env:"MAX_BODY" doc:"The largest body; 64MiB when absent."`
-	Timeout         leaf[time.Duration] `yaml:"timeout" env:"TIMEOUT" doc:"How long until the answer begins; 180s when absent."`
+	Timeout         leaf[time.Duration] `yaml:"timeout" env:"TIMEOUT" doc:"How long until the answer begins, from the last byte of the request on; 180s when absent."`
 	IdentityHeaders leaf[[]item]        `yaml:"identity_headers" doc:"What the model is told about the caller: user, email, groups; nothing when absent."`
 }
 
