@@ -16,7 +16,7 @@ export SKLEARN_DATA := $(CURDIR)/.cache/sklearn-data
 export OIDC_PROVIDER := $(CURDIR)/.cache/oidc-provider
 
 # How long each fuzz target runs.
-FUZZTIME := 3s
+FUZZTIME := 2s
 
 # Folders with Go code; those that start with a dot are not meant.
 FOLDERS := $(wildcard */)
