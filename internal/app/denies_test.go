@@ -174,19 +174,18 @@ func TestEveryOptionOfARouteDenies(t *testing.T) {
 			in:   ann, out: ann, status: 429,
 		},
 	} {
-		covered := o
 		t.Run(name+" by file", func(t *testing.T) {
 			h := newHouse(t)
-			covered.check(t, h, h.serve(t, routes(t, fmt.Sprintf(
-				"routes:\n  - name: m\n    url: %s/score\n    auth: none\n    %s\n", h.model.URL, covered.yaml))))
+			o.check(t, h, h.serve(t, routes(t, fmt.Sprintf(
+				"routes:\n  - name: m\n    url: %s/score\n    auth: none\n    %s\n", h.model.URL, o.yaml))))
 		})
 		if o.environ == "" {
 			continue
 		}
 		t.Run(name+" by environment", func(t *testing.T) {
 			h := newHouse(t)
-			covered.check(t, h, h.serve(t, "AMLPROXY_ROUTES_0_NAME=m", "AMLPROXY_ROUTES_0_URL="+h.model.URL+"/score",
-				"AMLPROXY_ROUTES_0_AUTH=none", "AMLPROXY_ROUTES_0_"+covered.environ))
+			o.check(t, h, h.serve(t, "AMLPROXY_ROUTES_0_NAME=m", "AMLPROXY_ROUTES_0_URL="+h.model.URL+"/score",
+				"AMLPROXY_ROUTES_0_AUTH=none", "AMLPROXY_ROUTES_0_"+o.environ))
 		})
 	}
 }

@@ -7,8 +7,8 @@ import (
 )
 
 // DataDir is the folder with scikit-learn's data. SKLEARN_DATA names
-// it, and then it must be there: `make test` sets it, so that there no test
-// that needs the data is left out. Otherwise it is where `make deps` puts it.
+// it; otherwise it is where `make deps` puts it. It must be there: no test that
+// needs the data is left out.
 func DataDir(t *testing.T) string {
 	t.Helper()
 	dir := os.Getenv("SKLEARN_DATA")
@@ -17,7 +17,7 @@ func DataDir(t *testing.T) string {
 	}
 	dir = filepath.Join("..", "..", "..", "..", ".cache", "sklearn-data")
 	if _, err := os.Stat(filepath.Join(dir, "VERSION")); err != nil {
-		t.Skip("scikit-learn's data are not here; `make deps` fetches them")
+		t.Fatal("scikit-learn's data are not here: make deps fetches them")
 	}
 	return dir
 }
