@@ -41,14 +41,14 @@ type rawRoute struct {
 	Public leaf[bool] `yaml:"public" env:"PUBLIC" doc:"true: anyone at all may call, without signing in."`
 	Access *rawAccess `yaml:"access" doc:"Who may call; anyone signed in when absent."`
 
-	Methods         leaf[[]item]        `yaml:"methods" env:"METHODS" doc:"Methods that may be used; GET and POST when absent."`
+	Methods         leaf[[]item]        `yaml:"methods" env:"METHODS" oneof:"GET,HEAD,POST,PUT,PATCH,DELETE" doc:"Methods that may be used: GET and POST when absent."`
 	Paths           leaf[[]item]        `yaml:"paths" env:"PATHS" doc:"What exactly may be called below the route; score and swagger.json when absent, * alone for all."`
 	CORS            *rawCORS            `yaml:"cors" doc:"Pages of other origins that may call."`
 	RateLimit       *rawRateLimit       `yaml:"rate_limit" doc:"How often each caller may call."`
 	MaxConcurrent   leaf[int]           `yaml:"max_concurrent" doc:"How many calls may run at once; no limit when absent."`
 	MaxBody         leaf[Size]          `yaml:"max_body" env:"MAX_BODY" doc:"The largest body; 64MiB when absent."`
 	Timeout         leaf[time.Duration] `yaml:"timeout" env:"TIMEOUT" doc:"How long until the answer begins, from the last byte of the request on; 180s when absent."`
-	IdentityHeaders leaf[[]item]        `yaml:"identity_headers" doc:"What the model is told about the caller: user, email, groups; nothing when absent."`
+	IdentityHeaders leaf[[]item]        `yaml:"identity_headers" oneof:"user,email,groups" doc:"What the model is told about the caller: user, email, groups; nothing when absent."`
 }
 
 // A rawTarget is what is called, and how: in a route or in one of its backends.
@@ -60,7 +60,7 @@ type rawTarget struct {
 	Workspace  leaf[string] `yaml:"workspace" doc:"Which of workspaces it is in; the one that the environment names when absent."`
 	URL        leaf[string] `yaml:"url" env:"URL" doc:"The address of any scoring endpoint."`
 
-	Auth             leaf[string]       `yaml:"auth" env:"AUTH" doc:"auto asks the workspace (the default); none, key, token, entra. With url: none, key or entra, required."`
+	Auth             leaf[string]       `yaml:"auth" env:"AUTH" oneof:"auto,none,key,token,entra" doc:"auto, the default, asks the workspace. With url: none, key or entra, required."`
 	Key              leaf[secret.Value] `yaml:"key" env:"KEY" doc:"The key, with url and auth: key."`
 	KeyFile          leaf[string]       `yaml:"key_file" doc:"The file that holds it, instead; relative to the routes file."`
 	SecondaryKey     leaf[secret.Value] `yaml:"secondary_key" env:"SECONDARY_KEY" doc:"The key to use when the first is rejected."`
@@ -142,7 +142,7 @@ type rawRateLimit struct {
 	Requests leaf[int]           `yaml:"requests" doc:"How many requests. Required."`
 	Per      leaf[time.Duration] `yaml:"per" doc:"In which time. Required."`
 	Burst    leaf[int]           `yaml:"burst" doc:"How many at once; as many as requests when absent."`
-	By       leaf[string]        `yaml:"by" doc:"Who shares a limit: each user (the default), client or address, or all of the route."`
+	By       leaf[string]        `yaml:"by" oneof:"user,client,address,route" doc:"Who shares a limit: each user (the default), client or address, or all of the route."`
 }
 
 // fileKeys are the keys of a route that only the file can say.

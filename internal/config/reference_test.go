@@ -15,7 +15,9 @@ var update = flag.Bool("update", false, "write docs/settings.md and docs/routes.
 
 func TestReferenceIsUpToDate(t *testing.T) {
 	docs := filepath.Join("..", "..", "docs")
-	for name, want := range map[string]string{"settings.md": config.Reference(), "routes.md": config.RoutesReference()} {
+	for name, want := range map[string]string{
+		"settings.md": config.Reference(), "routes.md": config.RoutesReference(), "routes.schema.json": config.RoutesSchema(),
+	} {
 		name = filepath.Join(docs, name)
 		if *update {
 			if err := os.MkdirAll(docs, 0o755); err != nil {
