@@ -2,13 +2,11 @@ package main
 
 import (
 	"fmt"
-	"log/slog" //nolint:depguard // to silence it, see below
 
 	"github.com/spf13/cobra"
 
 	"amlproxy/internal/app"
 	"amlproxy/internal/config"
-	"amlproxy/internal/demo"
 )
 
 // command returns the tree of commands over an environment.
@@ -44,7 +42,7 @@ func command(environ []string) *cobra.Command {
 				return err
 			},
 		},
-		demoCommand(),
+		demoCommand(environ),
 		doctorCommand(environ),
 		tokenCommand(environ),
 		keysCommand(environ),
@@ -89,21 +87,4 @@ func check(cmd *cobra.Command, environ []string) error {
 	}
 	_, err = fmt.Fprintf(cmd.OutOrStdout(), "the settings are in order: %d routes\n", len(settings.Routes))
 	return err
-}
-
-func demoCommand() *cobra.Command {
-	var options demo.Options
-	cmd := &cobra.Command{
-		Use: "demo", Short: "Run everything on this machine: identity provider, workspace, models, proxy", Args: noArguments,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			// The library under the demo's provider logs every wrong password to the
-			// default logger, whatever logger it is given.
-			slog.SetDefault(slog.New(slog.DiscardHandler))
-			options.Out, options.Log = cmd.OutOrStdout(), cmd.ErrOrStderr()
-			return demo.Run(cmd.Context(), options)
-		},
-	}
-	cmd.Flags().StringVar(&options.Listen, "listen", "127.0.0.1:8080", "`address` of the proxy, as host:port")
-	cmd.Flags().BoolVar(&options.Chaos, "chaos", false, "regenerate a key or revoke a token somewhere every 4 s, and count")
-	return cmd
 }

@@ -52,6 +52,26 @@ func TestDemo(t *testing.T) {
 	}
 }
 
+// TestDemoInAContainer has the two settings that the image has: a published port
+// leads to all addresses, and the health check asks the operator's listener.
+func TestDemoInAContainer(t *testing.T) {
+	port, admin := freePort(t), freePort(t)
+	environ := []string{"AMLPROXY_LISTEN=:" + port, "AMLPROXY_ADMIN_LISTEN=:" + admin}
+	p := start(t, environ, "demo")
+	ready(t, http.DefaultClient, "http://localhost:"+port+"/readyz")
+	await(t, "the demo says where it is", func() bool { return strings.Contains(p.out.String(), "Open    http://localhost:"+port) })
+	for _, person := range []string{"alice", "bob"} {
+		password := regexp.MustCompile(person + ` +/ (\S+)`).FindStringSubmatch(p.out.String())[1]
+		client := signedIn(t, "http://localhost:"+port, demo.Account{Name: person, Secret: password})
+		if status, body := userinfo(t, client, "http://localhost:"+port); status != http.StatusOK || !strings.Contains(body, person) {
+			t.Errorf("%s: %d %s", person, status, body)
+		}
+	}
+	if code, out := once(t, append(environ, "AMLPROXY_ROUTES_FILE=being-written.yaml"), "healthcheck"); code != 0 {
+		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
 func TestDemoOnATakenPort(t *testing.T) {
 	l := listen(t)
 	defer l.Close()

@@ -12,16 +12,16 @@ import (
 	"amlproxy/internal/config"
 )
 
-// healthcheck asks the proxy that runs beside it, in the same container with the
-// same environment.
+// healthcheck asks the proxy, or the demo, that runs beside it, in the same
+// container with the same environment.
 func healthcheck(cmd *cobra.Command, environ []string) error {
-	settings, err := config.Load(environ)
+	address, err := config.AdminListen(environ)
 	if err != nil {
 		return &usageError{err}
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), 3*time.Second)
 	defer cancel()
-	url := "http://" + local(settings.AdminListen) + "/readyz"
+	url := "http://" + local(address) + "/readyz"
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return err

@@ -19,10 +19,12 @@ import (
 
 // Options are the demo's flags, and where it writes.
 type Options struct {
-	Listen   string        // of the proxy; 127.0.0.1:8080 when empty
-	Chaos    bool          // regenerate keys and revoke tokens all the time
-	Every    time.Duration // between two of those; 4 s when zero
-	Out, Log io.Writer     // for people, and for the proxy's own log; standard output and error when nil
+	Listen string // of the proxy; 127.0.0.1:8080 when empty
+	// AdminListen is the operator's address; any port of 127.0.0.1 when empty.
+	AdminListen string
+	Chaos       bool          // regenerate keys and revoke tokens all the time
+	Every       time.Duration // between two of those; 4 s when zero
+	Out, Log    io.Writer     // for people, and for the proxy's own log; standard output and error when nil
 }
 
 // Run starts a World and the proxy in front of it, prints how to use them, and
@@ -61,6 +63,9 @@ func (o Options) withDefaults() Options {
 	if o.Listen == "" {
 		o.Listen = "127.0.0.1:8080"
 	}
+	if o.AdminListen == "" {
+		o.AdminListen = "127.0.0.1:0"
+	}
 	if o.Every <= 0 {
 		o.Every = 4 * time.Second
 	}
@@ -80,9 +85,9 @@ func newProxy(w *World, listener net.Listener, t *tally, o Options) (*app.App, e
 	if err != nil {
 		return nil, err
 	}
-	operators, err := net.Listen("tcp", "127.0.0.1:0")
+	operators, err := net.Listen("tcp", o.AdminListen)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("listening for the operator: %w", err)
 	}
 	return app.New(settings, app.Options{
 		Log: o.Log, Listener: listener, AdminListener: operators, Observe: t.observe,
