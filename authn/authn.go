@@ -41,6 +41,8 @@ type Identity struct {
 	Expires time.Time // when this Identity stops being one
 	// Vocabulary is the one of LoginConfig or BearerConfig when this was made.
 	Vocabulary string
+
+	session *session // that it came of, for Sessions.Over; nil for a bearer
 }
 
 // Method is how a caller was authenticated.

@@ -13,6 +13,7 @@ type inCookies struct {
 	name   string
 	lifetimes
 	ended *ended
+	uses  *uses
 }
 
 func (k *inCookies) begin(_ context.Context, held *session) (string, time.Time, error) {

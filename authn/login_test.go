@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"amlproxy/authn"
 	"amlproxy/authn/authntest"
@@ -46,7 +47,7 @@ func TestLogin(t *testing.T) {
 				Groups: []string{"ml-users", "ml-admins"}, Roles: []string{"Reader"},
 				Method: authn.BySession, Session: id.Session, Time: id.Time, Expires: id.Expires,
 			}
-			if d := cmp.Diff(want, id); d != "" {
+			if d := cmp.Diff(want, id, cmpopts.IgnoreUnexported(authn.Identity{})); d != "" {
 				t.Error(d)
 			}
 		})

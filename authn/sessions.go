@@ -45,6 +45,7 @@ type Sessions struct {
 	secrets []secret.Value
 	lifetimes
 	ended    *ended
+	uses     *uses
 	renewals *renewals
 	source   source // nil until there is a Login, as the next two are
 	admits   func(*Identity) bool
@@ -66,6 +67,8 @@ type keeper interface {
 	// end forgets a session, endAll those that a provider means.
 	end(ctx context.Context, held *session) error
 	endAll(ctx context.Context, which logout) error
+	// over reports of each whether it was ended, or not used for too long.
+	over(ctx context.Context, held []*session) ([]bool, error)
 	// once reports whether this is the first time that it is asked about name.
 	once(ctx context.Context, name string, until time.Time) (bool, error)
 }
@@ -86,13 +89,14 @@ func NewSessions(cfg SessionsConfig) (*Sessions, error) {
 	s := &Sessions{
 		cookies: cookies{cfg.Secure}, secrets: cfg.Secrets,
 		lifetimes: lifetimes{idle: cfg.Idle, max: cfg.Max, refresh: min(cfg.Refresh, cfg.Idle/2)},
+		uses:      new(uses),
 	}
 	if s.ended, err = newEnded(); err != nil {
 		return nil, err
 	}
 	s.renewals = newRenewals(s.lifetimes)
 	if cfg.Redis == nil {
-		s.keeper = &inCookies{sealer: sealer, name: s.cookies.name(), lifetimes: s.lifetimes, ended: s.ended}
+		s.keeper = &inCookies{sealer: sealer, name: s.cookies.name(), lifetimes: s.lifetimes, ended: s.ended, uses: s.uses}
 		s.renewals.mercy = siblingTime
 		return s, nil
 	}
@@ -134,7 +138,7 @@ func (s *Sessions) Authenticate(answer http.Header, r *http.Request) (*Identity,
 		current = current.as(time.Now())
 		_ = s.carry(answer, r, current) // if it does not fit, the old cookie still serves
 	}
-	return s.known(current.identity), nil
+	return s.vouch(current), nil
 }
 
 // known returns id, marked if it was made for other rules than those in force.
