@@ -24,7 +24,8 @@ const maxForm = 64 << 10 // bytes of a form_post
 //
 // An answer that this browser did not ask for is ErrForbidden, and so is one
 // that fails for good; the state cookie is then used up. While the provider
-// cannot be reached it is ErrUnavailable, and all cookies stay.
+// cannot be reached it is ErrUnavailable, and all cookies stay. An answer that
+// comes twice is answered twice alike, and redeemed once.
 func (l *Login) Callback(w http.ResponseWriter, r *http.Request) error {
 	reply, err := authorizationResponse(w, r)
 	if err != nil {
@@ -37,9 +38,9 @@ func (l *Login) Callback(w http.ResponseWriter, r *http.Request) error {
 		}
 		return forbidden("this sign-in was not started in this browser, or more than 10 minutes ago, or the browser keeps no cookies for %s; please start again", l.origin)
 	}
-	id, given, err := l.identity(r.Context(), reply, fl)
+	made, err := l.signIn(r.Context(), reply, fl)
 	if err == nil {
-		err = l.sessions.Start(w.Header(), r, id, given)
+		err = l.sessions.hand(w.Header(), r, made)
 	}
 	if !errors.Is(err, ErrUnavailable) {
 		l.flows.drop(w.Header(), cookie)
@@ -86,16 +87,8 @@ func authorizationResponse(w http.ResponseWriter, r *http.Request) (url.Values, 
 	return reply, nil
 }
 
-// identity turns the provider's answer into who signed in.
-func (l *Login) identity(ctx context.Context, reply url.Values, fl *flow) (*Identity, Tokens, error) {
-	code, err := l.code(ctx, reply)
-	if err != nil {
-		return nil, Tokens{}, err
-	}
-	token, err := l.redeem(ctx, code, fl.verifier)
-	if err != nil {
-		return nil, Tokens{}, err
-	}
+// identity says who signed in, by the tokens that the provider gave for the code.
+func (l *Login) identity(ctx context.Context, token *oauth2.Token, fl *flow) (*Identity, Tokens, error) {
 	t, err := l.checkIDToken(ctx, token, expected{nonce: fl.nonce, asked: fl.asked})
 	if err != nil {
 		return nil, Tokens{}, err
@@ -194,8 +187,12 @@ func providerSaid(code, description string) error {
 	return &Error{Kind: ErrForbidden, Detail: detail}
 }
 
-// redeem exchanges the code for tokens.
-func (l *Login) redeem(ctx context.Context, code, verifier string) (*oauth2.Token, error) {
+// redeem exchanges the code of an answer for tokens.
+func (l *Login) redeem(ctx context.Context, reply url.Values, verifier string) (*oauth2.Token, error) {
+	code, err := l.code(ctx, reply)
+	if err != nil {
+		return nil, err
+	}
 	token, err := l.client.exchange(ctx, code, verifier)
 	switch {
 	case err == nil:

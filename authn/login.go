@@ -68,6 +68,7 @@ type Login struct {
 	returnOrigins []string
 	sessions      *Sessions
 	flows         flows
+	redemptions   *redemptions
 	keepGroups    func(string) bool
 	claims        func() []string
 	vocabulary    func() string
@@ -96,6 +97,7 @@ func NewLogin(cfg LoginConfig) (*Login, error) {
 		returnOrigins: slices.Clone(cfg.ReturnOrigins),
 		sessions:      cfg.Sessions,
 		flows:         flows{cookies: cfg.Sessions.cookies, sealer: sealer, site: http.SameSiteLaxMode},
+		redemptions:   newRedemptions(),
 		keepGroups:    cfg.KeepGroups,
 		claims:        orNone(cfg.Claims),
 		vocabulary:    orSilent(cfg.Vocabulary),

@@ -103,7 +103,7 @@ func (r *remote[T]) launch() {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		defer cancel()
-		value, err := r.fetch(ctx)
+		value, err := guarded(func() (T, error) { return r.fetch(ctx) })
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		defer close(flight)

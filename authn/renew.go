@@ -163,7 +163,7 @@ func (s *Sessions) launch(e *renewal, held *session) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		defer cancel()
-		renewed, err := s.keeper.renew(ctx, held, s.source)
+		renewed, err := guarded(func() (*session, error) { return s.keeper.renew(ctx, held, s.source) })
 		s.renewals.mu.Lock()
 		defer s.renewals.mu.Unlock()
 		defer close(flight)

@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -24,6 +25,11 @@ type session struct {
 	// nothing is to be renewed yet: most requests are spared a copy of it. What is
 	// young is never written.
 	young bool
+}
+
+// newSession returns one that begins now. Its identifier is new.
+func newSession(id *Identity, tokens Tokens, now time.Time) *session {
+	return &session{id: rand.Text(), created: now, used: now, claimed: now, identity: id, tokens: tokens}
 }
 
 // renewable reports whether the session has a refresh token.

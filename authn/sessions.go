@@ -192,20 +192,38 @@ func (s *Sessions) unused(held *session) bool {
 // to sign in (session fixation). What does not fit into the cookies that a browser
 // keeps is ErrForbidden.
 func (s *Sessions) Start(answer http.Header, r *http.Request, id *Identity, tokens Tokens) error {
-	now := time.Now()
-	begun := &session{id: rand.Text(), created: now, used: now, claimed: now, identity: id, tokens: tokens}
-	return s.carry(answer, r, begun)
+	return s.carry(answer, r, newSession(id, tokens, time.Now()))
 }
 
 // carry adds the cookie of a session to answer.
 func (s *Sessions) carry(answer http.Header, r *http.Request, held *session) error {
-	value, expires, err := s.keeper.begin(r.Context(), held)
+	made, err := s.keep(r.Context(), held)
 	if err != nil {
 		return err
 	}
-	if !s.cookies.write(answer, r, rand.Text()[:tagSize], value, expires) {
+	return s.hand(answer, r, made)
+}
+
+// kept is a session that its keeper has, as a cookie stands for it.
+type kept struct {
+	held       *session
+	tag, value string
+	expires    time.Time
+}
+
+func (s *Sessions) keep(ctx context.Context, held *session) (kept, error) {
+	value, expires, err := s.keeper.begin(ctx, held)
+	if err != nil {
+		return kept{}, err
+	}
+	return kept{held, rand.Text()[:tagSize], value, expires}, nil
+}
+
+// hand adds a cookie to answer.
+func (s *Sessions) hand(answer http.Header, r *http.Request, made kept) error {
+	if !s.cookies.write(answer, r, made.tag, made.value, made.expires) {
 		return forbidden("the session does not fit into the cookies that browsers keep: %d groups, %d roles, and a refresh token of %d bytes",
-			len(held.identity.Groups), len(held.identity.Roles), len(held.tokens.Refresh.Reveal()))
+			len(made.held.identity.Groups), len(made.held.identity.Roles), len(made.held.tokens.Refresh.Reveal()))
 	}
 	return nil
 }
