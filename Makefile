@@ -49,9 +49,17 @@ lint: $(GOFUMPT) $(GOLANGCI_LINT) ## formatting, vet, golangci-lint, modules
 build: ## the static binary, bin/amlproxy
 	CGO_ENABLED=0 go build -trimpath -o bin/amlproxy ./cmd/amlproxy
 
-soak: deps ## what takes minutes: rotation at 1,000 requests/s, uploads of 1 GiB
-	SOAK=1 go test -count=1 -v -timeout 30m -run 'Rotation|Mode|Revoked|Unkindness' ./internal/app
-	SOAK=1 go test -count=1 -v -timeout 30m -run 'Upload|Chaos' ./cmd/amlproxy
+# What the long tests measured, one row a test; they add to it, see internal/soak.
+SOAK_TABLE := $(CURDIR)/.cache/soak.tsv
+SOAK_TESTS := Soak|RotationUnderLoad|ModeAndAddress|ARevokedCredential|Unkindness|AnUpload|DemoChaos
+
+soak: deps ## what takes minutes and the whole machine; prints the table of faults, with figures
+	@rm -f $(SOAK_TABLE)
+	@failed=0; for package in ./proxy ./authn ./internal/app ./cmd/amlproxy; do \
+		SOAK=1 SOAK_TABLE=$(SOAK_TABLE) go test -count=1 -timeout 30m -run '$(SOAK_TESTS)' $$package || failed=1; \
+	done; \
+	printf '\n'; { printf 'fault\twhat was done\tfigure\tpromise\tverdict\n'; sort -V $(SOAK_TABLE); } | column -t -s "$$(printf '\t')"; \
+	exit $$failed
 
 fuzz: ## run every fuzz target, each for FUZZTIME
 	scripts/fuzz $(FUZZTIME)
