@@ -39,6 +39,8 @@ type Config struct {
 	// Record is given one Record a request, after its last byte, on the request's
 	// own goroutine. Required: a proxy that nobody watches is not started.
 	Record func(Record)
+	// Trace, if not nil, begins the span of each request.
+	Trace Trace
 	// Ready says whether /readyz should answer 200; nil means always.
 	Ready func() Readiness
 }

@@ -3,12 +3,12 @@ package proxy
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"amlproxy/upstream"
@@ -31,6 +31,10 @@ type exchange struct {
 	caller caller
 	record Record
 
+	counted [2]*atomic.Int64 // of its route, that x is in
+	follows bool             // the caller's trace goes on
+	traced  func(Record)     // ends the span of x; nil: there is none
+
 	trace   upstream.Trace
 	clock   *clock
 	failure *refusal // what ReverseProxy's ErrorHandler was told
@@ -52,15 +56,14 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.caller = callerOf(r, p.trusted, p.publicURL)
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	x.record = Record{
-		Start:       time.Now(),
-		RequestID:   requestID(r),
-		TraceParent: traceParent(r),
-		Method:      r.Method,
-		Path:        path,
-		Host:        r.Host,
-		Proto:       r.Proto,
-		UserAgent:   r.UserAgent(),
-		Address:     x.caller.address,
+		Start:     time.Now(),
+		RequestID: requestID(r),
+		Method:    r.Method,
+		Path:      path,
+		Host:      r.Host,
+		Proto:     r.Proto,
+		UserAgent: r.UserAgent(),
+		Address:   x.caller.address,
 	}
 	x.w.always.Set("X-Request-Id", x.record.RequestID)
 	return x
@@ -81,7 +84,11 @@ func (x *exchange) end() {
 		}
 	}
 	x.in.end()
+	x.depart()
 	x.finish(caught != nil)
+	if x.traced != nil {
+		x.traced(x.record)
+	}
 	x.p.record(x.record)
 	if caught != nil {
 		abort()
@@ -131,24 +138,4 @@ func requestID(r *http.Request) string {
 		return ids[0]
 	}
 	return rand.Text()
-}
-
-// traceParent returns the caller's traceparent (W3C Trace Context, version 00),
-// or a new one that says that nothing was recorded.
-func traceParent(r *http.Request) string {
-	if all := r.Header.Values("Traceparent"); len(all) == 1 && validTraceParent(all[0]) {
-		return all[0]
-	}
-	var id [24]byte
-	_, _ = rand.Read(id[:]) // never fails
-	return "00-" + hex.EncodeToString(id[:16]) + "-" + hex.EncodeToString(id[16:]) + "-00"
-}
-
-func validTraceParent(s string) bool {
-	field := strings.Split(s, "-")
-	if len(field) != 4 || field[0] != "00" || len(field[1]) != 32 || len(field[2]) != 16 || len(field[3]) != 2 {
-		return false
-	}
-	zero := func(f string) bool { return strings.Trim(f, "0") == "" }
-	return strings.Trim(s, "0123456789abcdef-") == "" && !zero(field[1]) && !zero(field[2])
 }

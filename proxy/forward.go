@@ -84,8 +84,8 @@ func rewrite(pr *httputil.ProxyRequest) {
 	x.caller.set(h)
 	x.route.identity.set(h, "X-Forwarded-", x.record.Identity)
 	h.Set("X-Request-Id", x.record.RequestID)
-	if h.Get("Traceparent") != x.record.TraceParent {
-		h.Del("Tracestate") // it belongs to the traceparent that was replaced
+	if !x.follows {
+		h.Del("Tracestate") // it belongs to a trace that does not go on
 	}
 	h.Set("Traceparent", x.record.TraceParent)
 }
@@ -127,10 +127,14 @@ func modifyResponse(res *http.Response) error {
 		}
 		x.clock.enter(res, x.route.idle, expires)
 		x.p.tunnels.add(x.clock)
+		x.count(&x.route.load.websockets)
 		return nil
 	}
 	harden(res.Header, x.route.public)
 	x.clock.watch(res, x.route.idle)
+	if res.ContentLength < 0 {
+		x.count(&x.route.load.streams)
+	}
 	return nil
 }
 

@@ -24,6 +24,7 @@ type Proxy struct {
 	issuers       []string
 	trusted       []netip.Prefix
 	record        func(Record)
+	trace         Trace
 	ready         func() Readiness
 	readTimeout   time.Duration
 	bodyTimeout   time.Duration
@@ -41,7 +42,7 @@ type Proxy struct {
 func New(c Config) (*Proxy, error) {
 	p := &Proxy{
 		authenticator: c.Authenticator, login: c.Login, publicURL: c.PublicURL, issuers: slices.Clone(c.Issuers),
-		trusted: slices.Clone(c.TrustedProxies), record: c.Record, ready: c.Ready,
+		trusted: slices.Clone(c.TrustedProxies), record: c.Record, trace: c.Trace, ready: c.Ready,
 		readTimeout: cmp.Or(c.ReadTimeout, defaultRead), bodyTimeout: cmp.Or(c.BodyTimeout, defaultBody),
 	}
 	var errs []error
@@ -109,6 +110,7 @@ func checkPublicURL(u *url.URL, login Login) error {
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := p.begin(w, r)
 	defer x.end()
+	x.follow()
 	if no := p.serve(x); no != nil { //nolint:contextcheck // x holds the request, and it the context
 		x.refuse(no)
 	}
@@ -135,6 +137,7 @@ func (p *Proxy) serve(x *exchange) *refusal {
 	}
 	rt := x.route
 	x.record.Route = rt.name
+	x.arrive()
 
 	// CORS.
 	rt.cors.addTo(x.w.always, r)
@@ -175,6 +178,7 @@ func (p *Proxy) serve(x *exchange) *refusal {
 	}
 	defer rt.limits.leave()
 
+	x.record.Admitted = true
 	return x.forward()
 }
 

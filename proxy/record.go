@@ -17,7 +17,7 @@ type Record struct {
 	Began    time.Duration // until the upstream's answer began; zero if it never did
 
 	RequestID   string // of X-Request-Id: the caller's, or made here
-	TraceParent string // of traceparent: the caller's, or made here
+	TraceParent string // of traceparent, as the model is sent it
 	Method      string
 	Path        string // as the caller wrote it, without the query
 	Host        string
@@ -38,6 +38,8 @@ type Record struct {
 	// Problem is the type of the refusal ("credential-rejected"), empty when the
 	// answer is the upstream's or an endpoint's own.
 	Problem string
+	// Admitted says that the access rule and the limits let the request through.
+	Admitted bool
 	// Err is the cause, for the operator alone; nil when all went well.
 	Err error
 

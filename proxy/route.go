@@ -42,6 +42,7 @@ type route struct {
 
 	identity identityFields
 	proxy    *httputil.ReverseProxy
+	load     *load
 }
 
 // A table finds the route of a path. It is immutable.
@@ -162,6 +163,7 @@ func newRoute(p *Proxy, from Route) (*route, error) {
 		note("transport", errors.New("missing"))
 	}
 	rt.proxy = p.newReverseProxy(from.Transport)
+	rt.load = p.table.Load().loadOf(from.Name)
 	return rt, errors.Join(errs...)
 }
 
