@@ -11,8 +11,9 @@
 //     former before anyone can look (RFC 9112 section 6.3), so that it cannot be
 //     refused here; and it refuses lengths that differ and codings other than
 //     chunked. That is relied on: what is forwarded is framed anew, by
-//     http.Transport, so that no upstream sees both (request smuggling). The body
-//     has a deadline from the first (intake.go).
+//     http.Transport, so that no upstream sees both (request smuggling); and of a
+//     connection on which there can be a doubt nothing more is read (framing.go).
+//     The body has a deadline from the first (intake.go).
 //  2. The target is read once (target.go). A path that two servers could read
 //     differently is refused with 400, and what was authorised is byte for byte
 //     what is forwarded, path and query. So is a malformed Host.

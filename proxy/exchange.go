@@ -66,6 +66,9 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		Address:   x.caller.address,
 	}
 	x.w.always.Set("X-Request-Id", x.record.RequestID)
+	if !certain(r) {
+		x.w.always.Set("Connection", "close")
+	}
 	return x
 }
 

@@ -107,17 +107,22 @@ func fields(head, name string) []string {
 }
 
 // to returns a Transport as a real route has one.
-func to(t *testing.T, address string) http.RoundTripper {
+func to(t testing.TB, address string) http.RoundTripper {
 	t.Helper()
 	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	backend := upstream.Cached(upstream.Static(upstream.Lease{Scoring: u, Kind: upstream.Key, Primary: secret.New(credential)}), nil)
-	t.Cleanup(func() { _ = backend.Close() })
 	// A recorder hangs up after each answer, and a request on a connection that is
 	// being closed is not repeated: so none is kept.
-	base := &http.Transport{Protocols: new(http.Protocols), MaxIdleConnsPerHost: -1}
+	return through(t, u, &http.Transport{MaxIdleConnsPerHost: -1})
+}
+
+func through(t testing.TB, u *url.URL, base *http.Transport) http.RoundTripper {
+	t.Helper()
+	backend := upstream.Cached(upstream.Static(upstream.Lease{Scoring: u, Kind: upstream.Key, Primary: secret.New(credential)}), nil)
+	t.Cleanup(func() { _ = backend.Close() })
+	base.Protocols = new(http.Protocols)
 	base.Protocols.SetHTTP1(true)
 	t.Cleanup(base.CloseIdleConnections)
 	return &upstream.Transport{Backends: []upstream.Backend{backend}, Base: base, ReplayLimit: 1 << 20}
@@ -213,6 +218,14 @@ const publicURL = "https://models.example.com"
 
 func open(t *testing.T, c proxy.Config) *house {
 	t.Helper()
+	h := build(t, c)
+	h.Start()
+	return h
+}
+
+// build is open without Start.
+func build(t testing.TB, c proxy.Config) *house {
+	t.Helper()
 	h := &house{news: make(chan struct{}, 1)}
 	if c.Authenticator == nil {
 		c.Authenticator = door{}
@@ -233,30 +246,50 @@ func open(t *testing.T, c proxy.Config) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Server = httptest.NewServer(p)
-	t.Cleanup(h.Close)
+	h.Server = httptest.NewUnstartedServer(p)
+	t.Cleanup(func() {
+		if h.URL != "" { // it was started
+			h.Close()
+		}
+	})
 	return h
 }
 
 // record returns the Record of the oldest request whose Record was not looked at.
-func (h *house) record(t *testing.T) proxy.Record {
+func (h *house) record(t testing.TB) proxy.Record {
 	t.Helper()
+	r, ok := h.next()
+	if !ok {
+		t.Fatal("no record")
+	}
+	return r
+}
+
+// next waits for that Record.
+func (h *house) next() (proxy.Record, bool) {
 	deadline := time.After(10 * time.Second)
 	for {
-		h.mu.Lock()
-		if len(h.records) > 0 {
-			r := h.records[0]
-			h.records = h.records[1:]
-			h.mu.Unlock()
-			return r
+		if r, ok := h.pending(); ok {
+			return r, true
 		}
-		h.mu.Unlock()
 		select {
 		case <-h.news:
 		case <-deadline:
-			t.Fatal("no record")
+			return proxy.Record{}, false
 		}
 	}
+}
+
+// pending returns it if it is there.
+func (h *house) pending() (proxy.Record, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.records) == 0 {
+		return proxy.Record{}, false
+	}
+	r := h.records[0]
+	h.records = h.records[1:]
+	return r, true
 }
 
 // An answer is a response that was read to its end.
@@ -328,12 +361,15 @@ func kinds(transport http.RoundTripper) (routes []proxy.Route, pass map[string]s
 		{Name: "signed-in"},
 		{Name: "grouped", Access: &proxy.Access{Any: proxy.Rules{Groups: []string{"ml-users"}}}},
 		{Name: "bearer", Access: &proxy.Access{All: proxy.Rules{Scopes: []string{"score"}}}},
+		{Name: "told", IdentityHeaders: []string{"user", "email", "groups"}},
+		{Name: "shared", CORS: &proxy.CORS{Origins: []string{"https://app.example.com"}, Credentials: true}},
 	}
 	for i := range routes {
 		routes[i].Paths, routes[i].Transport = []string{"*"}, transport
 	}
 	pass = map[string]string{
 		"public": "X-Nothing: 1", "signed-in": "Cookie: amlproxy=eve", "grouped": "Cookie: amlproxy=bob", "bearer": "Authorization: Bearer batch",
+		"told": "Cookie: amlproxy=alice", "shared": "Cookie: amlproxy=alice",
 	}
 	return routes, pass
 }

@@ -90,7 +90,7 @@ func TestRefusedCallerKeepsHisConnection(t *testing.T) {
 	c, b := h.dial(t)
 	for range 3 {
 		_, _ = io.WriteString(c, "POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
-		_, _ = io.WriteString(c, "POST /models/m HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n")
+		_, _ = io.WriteString(c, "POST /models/m HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}")
 		_, _ = io.WriteString(c, "POST /models/m HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer alice\r\nContent-Length: 2\r\n\r\n{}")
 		for _, want := range []int{404, 401, 200} {
 			res, err := http.ReadResponse(b, nil)

@@ -126,6 +126,9 @@ func (p *Proxy) serve(x *exchange) *refusal {
 	if x.target, err = readTarget(r); err != nil {
 		return badTarget(err)
 	}
+	if err := checkUpgrade(r); err != nil {
+		return badUpgrade(err)
+	}
 
 	// The route, one for everything that follows. The proxy's own endpoints are not
 	// routes, and no route can lie among them.

@@ -19,6 +19,10 @@ func badTarget(err error) *refusal {
 	return &refusal{status: http.StatusBadRequest, problem: "bad-target", title: "This address cannot be served", detail: sentence(err.Error()), err: err}
 }
 
+func badUpgrade(err error) *refusal {
+	return &refusal{status: http.StatusBadRequest, problem: "bad-upgrade", title: "This is no WebSocket", detail: sentence(err.Error()), err: err, closing: true}
+}
+
 func notFound() *refusal {
 	return &refusal{status: http.StatusNotFound, problem: "not-found", title: "There is nothing here", detail: "No model is served here. The start page lists the models that you may call."}
 }
