@@ -3,6 +3,8 @@ package azureml
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -57,11 +59,22 @@ func launch[T any](f *flights, limit time.Duration, fetch func(context.Context) 
 	f.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(f.life, limit)
 		defer cancel()
-		one.value, one.err = fetch(ctx)
+		one.value, one.err = guarded(ctx, fetch)
 		landed(one.value, one.err)
 		close(one.done)
 	})
 	return one
+}
+
+// guarded makes a panic the failure of those who wait: it is on no request's
+// goroutine, and would end the process.
+func guarded[T any](ctx context.Context, fetch func(context.Context) (T, error)) (value T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a panic: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return fetch(ctx)
 }
 
 // wait returns the result, or ctx's error if that comes first.
