@@ -126,8 +126,8 @@ func (p *Proxy) serve(x *exchange) *refusal {
 	if x.target, err = readTarget(r); err != nil {
 		return badTarget(err)
 	}
-	if err := checkUpgrade(r); err != nil {
-		return badUpgrade(err)
+	if err := cmp.Or(checkLength(r), checkUpgrade(r)); err != nil {
+		return badFraming(err)
 	}
 
 	// The route, one for everything that follows. The proxy's own endpoints are not

@@ -19,8 +19,8 @@ func badTarget(err error) *refusal {
 	return &refusal{status: http.StatusBadRequest, problem: "bad-target", title: "This address cannot be served", detail: sentence(err.Error()), err: err}
 }
 
-func badUpgrade(err error) *refusal {
-	return &refusal{status: http.StatusBadRequest, problem: "bad-upgrade", title: "This is no WebSocket", detail: sentence(err.Error()), err: err, closing: true}
+func badFraming(err error) *refusal {
+	return &refusal{status: http.StatusBadRequest, problem: "bad-framing", title: "This request cannot be read in one way", detail: sentence(err.Error()), err: err, closing: true}
 }
 
 func notFound() *refusal {
