@@ -32,7 +32,7 @@ func (c *checker) client() {
 	}
 	c.clientKey()
 	if file, ok := c.value("OIDC_CLIENT_ASSERTION_FILE"); ok {
-		_, err := readSecret(file) // it is read again each time
+		_, err := ReadAssertion(file) // it is read again each time
 		c.note("OIDC_CLIENT_ASSERTION_FILE", err)
 	}
 	c.endpoints()
@@ -48,9 +48,9 @@ func (c *checker) clientKey() {
 		return
 	}
 	certFile, _ := c.value("OIDC_CLIENT_CERT_FILE")
-	_, _, err := ReadClientKey(keyFile, "")
+	_, _, err := c.clientKeyOf(keyFile, "")
 	if err == nil && certFile != "" {
-		_, _, err = ReadClientKey(keyFile, certFile)
+		_, _, err = c.clientKeyOf(keyFile, certFile)
 		c.note("OIDC_CLIENT_CERT_FILE", err)
 		return
 	}
@@ -60,7 +60,11 @@ func (c *checker) clientKey() {
 // ReadClientKey reads the files of OIDC_CLIENT_KEY_FILE and, unless it is empty,
 // OIDC_CLIENT_CERT_FILE, which has to be of that key. Its errors quote nothing of either.
 func ReadClientKey(keyFile, certFile string) (crypto.Signer, *x509.Certificate, error) {
-	b, err := readFile(keyFile, maxPEMFile)
+	return new(report).clientKeyOf(keyFile, certFile)
+}
+
+func (r *report) clientKeyOf(keyFile, certFile string) (crypto.Signer, *x509.Certificate, error) {
+	b, err := r.readFile(keyFile, maxPEMFile)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -68,7 +72,7 @@ func ReadClientKey(keyFile, certFile string) (crypto.Signer, *x509.Certificate, 
 	if err != nil || certFile == "" {
 		return key, nil, err
 	}
-	if b, err = readFile(certFile, maxPEMFile); err != nil {
+	if b, err = r.readFile(certFile, maxPEMFile); err != nil {
 		return nil, nil, err
 	}
 	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
@@ -156,7 +160,7 @@ func (c *checker) endpoints() {
 
 // ReadAssertion reads the file of OIDC_CLIENT_ASSERTION_FILE.
 func ReadAssertion(file string) (secret.Value, error) {
-	s, err := readSecret(file)
+	s, err := new(report).readSecret(file)
 	return secret.New(strings.TrimSpace(s)), err
 }
 

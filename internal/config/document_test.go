@@ -34,11 +34,20 @@ func targetOptions(simple []option) []option {
 		{key: "workspaces.subscription_id", with: []string{"resource_group: g", "workspace_name: w"}, good: "s", wrong: text, malformed: name},
 		{key: "workspaces.resource_group", with: []string{"subscription_id: s", "workspace_name: w"}, good: "g", wrong: text, malformed: name},
 		{key: "workspaces.workspace_name", with: []string{"subscription_id: s", "resource_group: g"}, good: "w", wrong: text, malformed: name},
+		{key: "tls", with: withTLS(), good: "{server_name: a.example}", wrong: noMapping},
+		{key: "tls.ca_file", with: withTLS(), wrong: text, malformed: []string{"/nonexistent/ca.pem", "/", "routes.yaml"}},
+		{key: "tls.cert_file", with: withTLS("tls.key_file: routes.yaml"), wrong: text, malformed: []string{"/nonexistent/cert.pem", "/", "routes.yaml"}},
+		{key: "tls.key_file", with: withTLS("tls.cert_file: routes.yaml"), wrong: text, malformed: []string{"/nonexistent/key.pem", "/"}},
+		{key: "tls.server_name", with: withTLS(), good: "a.example", wrong: text, malformed: []string{"'a.example:443'", "'*.example'", "'a b'", "https://a.example", "'.'"}},
 		{key: "workspaces.config", good: "routes.yaml", wrong: text, malformed: []string{"/nonexistent/config.json", "/"}},
 	}
 	for _, o := range append(slices.Clone(all), simple...) {
+		if strings.HasPrefix(o.key, "backends") {
+			continue
+		}
 		switch o.key {
-		case "service", "endpoint", "deployment", "serverless", "workspace", "url", "auth", "key", "key_file", "secondary_key", "secondary_key_file":
+		case "tls", "tls.ca_file", "tls.cert_file", "tls.key_file", "tls.server_name",
+			"service", "endpoint", "deployment", "serverless", "workspace", "url", "auth", "key", "key_file", "secondary_key", "secondary_key_file":
 			with := []string{"name: model"}
 			for _, l := range orElse(o.with, "service: svc") {
 				if !strings.HasPrefix(l, "name: ") {
@@ -57,6 +66,10 @@ func orElse(with []string, absent ...string) []string {
 		return absent
 	}
 	return with
+}
+
+func withTLS(more ...string) []string {
+	return append([]string{"name: model", "url: https://h.example/score", "auth: none"}, more...)
 }
 
 func withURL() []string { return []string{"name: model", "url: https://h.example/score", "auth: key"} }
@@ -98,23 +111,27 @@ func (o option) document(key, value string) string {
 func (o option) route(line func(int, string), parents []string) {
 	line(0, "routes:")
 	line(2, "- # a route")
-	within := strings.Join(append(slices.Clone(parents), ""), ".")
-	var inside []string
-	for _, l := range orElse(o.with, "name: model", "service: svc") {
-		if in, ok := strings.CutPrefix(l, within); ok && within != "" {
-			inside = append(inside, in)
-			continue
-		}
-		line(4, l)
+	with := slices.Clone(orElse(o.with, "name: model", "service: svc"))
+	// Of what begins with the names of mappings, each is written where it belongs.
+	take := func(indent int, prefix string, but ...string) {
+		with = slices.DeleteFunc(with, func(l string) bool {
+			in, ok := strings.CutPrefix(l, prefix)
+			if ok = ok && !slices.ContainsFunc(but, func(p string) bool { return strings.HasPrefix(in, p+".") }); ok {
+				line(indent, in)
+			}
+			return ok
+		})
 	}
+	take(4, "", parents...)
+	indent, prefix := 4, ""
 	for i, p := range parents {
-		line(4+2*i, p+":")
-	}
-	if within == "backends." {
-		line(6, "- # a backend")
-	}
-	for _, l := range inside {
-		line(o.indent(), l)
+		line(indent, p+":")
+		indent, prefix = indent+2, prefix+p+"."
+		if p == "backends" {
+			line(indent, "- # a backend")
+			indent += 2
+		}
+		take(indent, prefix, parents[i+1:]...)
 	}
 }
 
@@ -127,7 +144,7 @@ func (o option) indent() int {
 	case strings.HasPrefix(o.key, "workspaces"):
 		return 4 * depth
 	case strings.HasPrefix(o.key, "backends."):
-		return 8
+		return 6 + 2*depth
 	}
 	return 4 + 2*depth
 }

@@ -103,7 +103,7 @@ func (e *environment) take(name, value string, raw map[string]string) {
 	}
 	if file {
 		var err error
-		if value, err = readSecret(value); err != nil {
+		if value, err = e.readSecret(value); err != nil {
 			e.add(name, err.Error())
 			return
 		}
@@ -180,8 +180,8 @@ const maxSecretFile = 64 << 10
 
 // readSecret reads the file of a secret. One line break at its end is not part
 // of it: editors and `echo` put it there.
-func readSecret(path string) (string, error) {
-	b, err := readFile(path, maxSecretFile)
+func (r *report) readSecret(path string) (string, error) {
+	b, err := r.readFile(path, maxSecretFile)
 	if err != nil {
 		return "", err
 	}
@@ -195,9 +195,10 @@ func readSecret(path string) (string, error) {
 	return s, nil
 }
 
-// readFile reads a file that a setting names. The errors do not repeat the path:
+// readFile reads a file that a setting names, and remembers it. The errors do not repeat the path:
 // people put the secret itself where its file belongs.
-func readFile(path string, limit int64) ([]byte, error) {
+func (r *report) readFile(path string, limit int64) ([]byte, error) {
+	r.remember(path)
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, unreadable(err)

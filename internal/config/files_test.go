@@ -10,8 +10,12 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"amlproxy/internal/config"
 )
 
 // pair writes a self-signed certificate and its key.
@@ -56,7 +60,7 @@ func TestCertificates(t *testing.T) {
 	}
 	write(t, mixed, string(good)+string(bad))
 
-	s := load(t, oneRoute("AMLPROXY_TLS_CERT_FILE="+cert, "AMLPROXY_TLS_KEY_FILE="+key, "AMLPROXY_CA_FILE="+cert))
+	s := load(t, oneRoute("AMLPROXY_TLS_CERT_FILE="+cert, "AMLPROXY_TLS_KEY_FILE="+key, "AMLPROXY_CA_FILE="+cert, "AMLPROXY_CLIENT_CA_FILE="+cert))
 	if s.TLSCertFile != cert || s.TLSKeyFile != key || s.CAFile != cert {
 		t.Errorf("read as %q, %q, %q", s.TLSCertFile, s.TLSKeyFile, s.CAFile)
 	}
@@ -73,10 +77,65 @@ func TestCertificates(t *testing.T) {
 		"a key for roots":           {[]string{"AMLPROXY_CA_FILE=" + key}, "AMLPROXY_CA_FILE", "without a certificate"},
 		"broken roots":              {[]string{"AMLPROXY_CA_FILE=" + broken}, "AMLPROXY_CA_FILE", "without a certificate"},
 		"roots, one of them broken": {[]string{"AMLPROXY_CA_FILE=" + mixed}, "AMLPROXY_CA_FILE", "certificate"},
+		"roots of callers, no TLS":  {[]string{"AMLPROXY_CLIENT_CA_FILE=" + cert}, "AMLPROXY_CLIENT_CA_FILE", "without AMLPROXY_TLS_CERT_FILE"},
+		"roots of callers, a key":   {[]string{"AMLPROXY_CLIENT_CA_FILE=" + key, "AMLPROXY_TLS_CERT_FILE=" + cert, "AMLPROXY_TLS_KEY_FILE=" + key}, "AMLPROXY_CLIENT_CA_FILE", "without a certificate"},
 		"a folder for roots":        {[]string{"AMLPROXY_CA_FILE=" + dir}, "AMLPROXY_CA_FILE", "cannot be read"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) { refused(t, oneRoute(test.settings...), test.where, test.what) })
+	}
+}
+
+// What an endpoint is called with: the § marks where the mistake is.
+func TestUpstreamTLS(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := pair(t, dir, "a.example")
+	_, other := pair(t, dir, "b.example")
+	route := func(tls string) string {
+		return "routes: [{name: a, url: https://h.example, auth: none, tls: " + tls + "}]"
+	}
+	file, _ := routesFile(t, route("{ca_file: "+cert+", cert_file: "+cert+", key_file: "+key+", server_name: b.example}"))
+	s := load(t, login("AMLPROXY_ROUTES_FILE="+file))
+	got := s.Routes[0].Backends[0].TLS
+	if got == nil || got.CA == "" || got.Cert != got.CA || got.Key.IsZero() || got.ServerName != "b.example" {
+		t.Errorf("%+v", got)
+	}
+	for _, name := range []string{file, cert, key} {
+		if _, ok := s.Files[name]; !ok {
+			t.Errorf("nobody would see a change of %s", name)
+		}
+	}
+	for name, test := range map[string]struct{ text, what string }{
+		"a certificate alone":   {route("{cert_file: §" + cert + "}"), "one half"},
+		"a key alone":           {route("{key_file: §" + key + "}"), "one half"},
+		"another's key":         {route("{cert_file: " + cert + ", key_file: §" + other + "}"), "private key"},
+		"a key for roots":       {route("{ca_file: §" + key + "}"), "without a certificate"},
+		"nothing":               {route("§{}"), "empty"},
+		"an address without it": {"routes: [{name: a, url: http://127.0.0.1, auth: none, tls: §{server_name: b.example}}]", "without TLS"},
+		"beside backends":       {"routes: [{name: a, tls: §{server_name: b.example}, backends: [{service: a}]}]", "beside backends"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file, where := routesFile(t, test.text)
+			all := problems(t, login("AMLPROXY_ROUTES_FILE="+file))
+			if !near(all[0].Where, where) || !strings.Contains(all[0].What, test.what) {
+				t.Errorf("not at %s with %q, but %v", where, test.what, all)
+			}
+		})
+	}
+}
+
+// A secret, a key or a route that changes is taken over; anything else is named.
+func TestWhatNeedsARestart(t *testing.T) {
+	running := load(t, oneRoute("AML_TENANT_ID=t", "AML_PRINCIPAL_ID=p", "AML_PRINCIPAL_PASS=s", "AMLPROXY_REDIS_URL=redis://a"))
+	fresh := load(t, set(oneRoute("AML_TENANT_ID=t", "AML_PRINCIPAL_ID=p", "AML_PRINCIPAL_PASS=other", "AMLPROXY_REDIS_URL=redis://a", "AMLPROXY_OIDC_CLIENT_SECRET=s"),
+		"AMLPROXY_ROUTES_0_SERVICE=other", "AMLPROXY_COOKIE_SECRET=bm90IHRoZSBzYW1lIGFzIGJlZm9yZSwgMzIgYnl0ZXM="))
+	if names := config.Restart(running, fresh); names != nil {
+		t.Errorf("a restart for %v", names)
+	}
+	fresh = load(t, oneRoute("AML_TENANT_ID=u", "AML_PRINCIPAL_ID=p", "AML_PRINCIPAL_PASS=s", "AMLPROXY_REDIS_URL=redis://b", "AMLPROXY_LISTEN=:1"))
+	want := []string{"AMLPROXY_LISTEN", "AMLPROXY_REDIS_URL", "AML_TENANT_ID"}
+	if names := config.Restart(running, fresh); !slices.Equal(names, want) {
+		t.Errorf("a restart for %v, not %v", names, want)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 // Load reads the settings of an environment (entries as os.Environ has them)
 // and of the files they name. The error is an [*Error] that lists every mistake.
 func Load(environ []string) (*Settings, error) {
-	r := &report{}
+	r := &report{files: Files{}}
 	e := readEnviron(environ, r)
 	s := &Settings{}
 	e.parse(s, Prefix, Prefix)
@@ -36,7 +36,7 @@ func Load(environ []string) (*Settings, error) {
 	c.workspaces(raw.Workspaces)
 	c.routes(raw.Routes.v)
 	c.useless()
-	s.Warnings = r.warnings
+	s.Warnings, s.Files = r.warnings, r.files
 	if err := r.err(); err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ type setting struct {
 	name   string // as in the environment; the n of a numbered one is literally n
 	field  string // the Go field, which is how the env library names it in errors
 	secret bool   // may come from …_FILE
+	zero   bool   // may be 0
 	typ    reflect.Type
 	def    string
 	oneof  []string
@@ -49,7 +50,7 @@ func rows(t reflect.Type, prefix string) []setting {
 			continue
 		}
 		s := setting{
-			name: prefix + name, field: f.Name, typ: f.Type, secret: isSecret(f.Type),
+			name: prefix + name, field: f.Name, typ: f.Type, secret: isSecret(f.Type), zero: f.Tag.Get("zero") == "true",
 			def: f.Tag.Get("envDefault"), group: f.Tag.Get("group"), doc: f.Tag.Get("doc"),
 		}
 		if o := f.Tag.Get("oneof"); o != "" {
@@ -89,7 +90,7 @@ func isSecret(t reflect.Type) bool {
 
 // notYet are names of the contract that nothing reads so far: better refused
 // than believed to work.
-var notYet = []string{Prefix + "AUDIT_FILE", Prefix + "CLIENT_CA_FILE"}
+var notYet = []string{Prefix + "AUDIT_FILE"}
 
 // injected are the names that Kubernetes gives to every container beside a
 // Service called amlproxy. They are not settings, and are ignored.

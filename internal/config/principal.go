@@ -78,7 +78,7 @@ func (c *checker) certificateOfPrincipal() {
 // whether it is PEM. A PFX is left to those who can open it: package azureml does when
 // the program starts, before anybody is served.
 func (c *checker) clientCertificate(where, file string) (isPEM bool) {
-	b, err := readFile(file, maxPEMFile)
+	b, err := c.readFile(file, maxPEMFile)
 	if err != nil {
 		c.add(where, err.Error())
 		return false

@@ -15,7 +15,11 @@ type Problem struct {
 
 // Error is every mistake that was found; there is at least one. Those in settings
 // come first, by name; then those in files, by line and column. None is there twice.
-type Error struct{ Problems []Problem }
+type Error struct {
+	Problems []Problem
+	// Files are those that were looked into: a mistake may be mended in any.
+	Files Files
+}
 
 // Error returns one line a mistake.
 func (e *Error) Error() string {
@@ -38,6 +42,7 @@ func (e *Error) Error() string {
 type report struct {
 	problems []Problem
 	warnings []string
+	files    Files
 }
 
 func (r *report) add(where, what string) {
@@ -59,7 +64,7 @@ func (r *report) err() error {
 			cmp.Compare(a.What, b.What),
 		)
 	})
-	return &Error{Problems: slices.Compact(r.problems)}
+	return &Error{Problems: slices.Compact(r.problems), Files: r.files}
 }
 
 // natural compares as people count: numbers by value, so that line 9 comes before

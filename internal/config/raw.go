@@ -65,6 +65,18 @@ type rawTarget struct {
 	KeyFile          leaf[string]       `yaml:"key_file" doc:"The file that holds it, instead; relative to the routes file."`
 	SecondaryKey     leaf[secret.Value] `yaml:"secondary_key" env:"SECONDARY_KEY" doc:"The key to use when the first is rejected."`
 	SecondaryKeyFile leaf[string]       `yaml:"secondary_key_file" doc:"The file that holds it, instead."`
+
+	TLS *rawTLS `yaml:"tls" doc:"What TLS it is called with; as everything else when absent."`
+}
+
+// A rawTLS is for the file alone, and so are its keys.
+type rawTLS struct {
+	at string
+
+	CAFile     leaf[string] `yaml:"ca_file" doc:"Roots (PEM) to trust instead of all others; relative to the routes file, as are the next two. Read again when they change."`
+	CertFile   leaf[string] `yaml:"cert_file" doc:"Certificate chain (PEM) to show to the endpoint; needs key_file."`
+	KeyFile    leaf[string] `yaml:"key_file" doc:"Private key (PEM) of that certificate."`
+	ServerName leaf[string] `yaml:"server_name" doc:"The name that the endpoint's certificate must be for; the host of its address when absent."`
 }
 
 // places are where its values were written.
@@ -72,6 +84,9 @@ func (t *rawTarget) places() []string {
 	all := []string{
 		t.Service.at, t.Endpoint.at, t.Deployment.at, t.Serverless.at, t.Workspace.at, t.URL.at,
 		t.Auth.at, t.Key.at, t.KeyFile.at, t.SecondaryKey.at, t.SecondaryKeyFile.at,
+	}
+	if t.TLS != nil {
+		all = append(all, t.TLS.at)
 	}
 	return slices.DeleteFunc(all, func(at string) bool { return at == "" })
 }
@@ -203,6 +218,8 @@ func place(section reflect.Value, at string) {
 	case *rawSection:
 		s.at = at
 	case *rawCORS:
+		s.at = at
+	case *rawTLS:
 		s.at = at
 	case *rawRateLimit:
 		s.at = at

@@ -30,7 +30,7 @@ func (c *checker) rawRoutes() rawFile {
 		c.mistake("ROUTES_FILE", "is missing, and so is "+routesFamily+"0_NAME: there is nothing to serve")
 	}
 	if file, ok := c.value("ROUTES_FILE"); ok {
-		src, err := readFile(file, maxRoutesFile)
+		src, err := c.readFile(file, maxRoutesFile)
 		if err != nil {
 			c.note("ROUTES_FILE", err)
 			return raw

@@ -12,7 +12,7 @@ import (
 // sdkAuth reads what az ad sp create-for-rbac printed, with --sdk-auth or, as
 // newer versions do, without.
 func (c *checker) sdkAuth(file string) {
-	b, err := readFile(file, maxSecretFile)
+	b, err := c.readFile(file, maxSecretFile)
 	if err != nil {
 		c.note("SDK_AUTH_FILE", err)
 		return

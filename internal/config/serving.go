@@ -44,7 +44,7 @@ func (c *checker) serving() {
 	}
 	c.publicURL()
 	c.certificate()
-	c.roots()
+	c.pool("CA_FILE")
 }
 
 // byTable makes the checks that the table of settings itself asks for: one of
@@ -60,7 +60,7 @@ func (c *checker) byTable() {
 			c.add(row.name, "is none of "+strings.Join(row.oneof, ", "))
 		}
 		f := fields.FieldByName(row.field)
-		if f.IsValid() && f.Type() == row.typ && f.CanInt() && f.Int() <= 0 && !c.reported(row.name) {
+		if f.IsValid() && f.Type() == row.typ && f.CanInt() && (f.Int() < 0 || f.Int() == 0 && !row.zero) && !c.reported(row.name) {
 			c.add(row.name, "must be above 0: do not set it, for the default")
 		}
 	}
@@ -101,11 +101,15 @@ func (c *checker) certificate() {
 	case c.has("TLS_KEY_FILE") && !c.has("TLS_CERT_FILE"):
 		c.mistake("TLS_KEY_FILE", "is set without "+Prefix+"TLS_CERT_FILE: set both or none")
 	}
+	c.pool("CLIENT_CA_FILE")
+	if c.has("CLIENT_CA_FILE") && !c.has("TLS_CERT_FILE") {
+		c.mistake("CLIENT_CA_FILE", "is set without "+Prefix+"TLS_CERT_FILE: without TLS nobody can show a certificate")
+	}
 	if !withCert || !withKey {
 		return
 	}
-	cert, certErr := readFile(certFile, maxPEMFile)
-	key, keyErr := readFile(keyFile, maxPEMFile)
+	cert, certErr := c.readFile(certFile, maxPEMFile)
+	key, keyErr := c.readFile(keyFile, maxPEMFile)
 	c.note("TLS_CERT_FILE", certErr)
 	c.note("TLS_KEY_FILE", keyErr)
 	if certErr != nil || keyErr != nil {
@@ -118,15 +122,16 @@ func (c *checker) certificate() {
 	}
 }
 
-func (c *checker) roots() {
-	file, ok := c.value("CA_FILE")
+// pool judges a setting that names a file of roots.
+func (c *checker) pool(name string) {
+	file, ok := c.value(name)
 	if !ok {
 		return
 	}
-	b, err := readFile(file, maxPEMFile)
-	c.note("CA_FILE", err)
+	b, err := c.readFile(file, maxPEMFile)
+	c.note(name, err)
 	if err == nil && len(certificates(b)) == 0 {
-		c.mistake("CA_FILE", "names a file without a certificate in PEM, or with a broken one")
+		c.mistake(name, "names a file without a certificate in PEM, or with a broken one")
 	}
 }
 

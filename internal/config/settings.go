@@ -23,11 +23,13 @@ type Settings struct {
 	Listen            string         `env:"LISTEN" envDefault:":8080" group:"Serving" doc:"Where callers are served, as host:port."`
 	AdminListen       string         `env:"ADMIN_LISTEN" envDefault:"127.0.0.1:9090" doc:"Where the operator is served: metrics and health, as host:port."`
 	PublicURL         URL            `env:"PUBLIC_URL" doc:"The URL callers use: scheme and host, nothing else. Required for login; its scheme decides the cookies' security."`
-	TLSCertFile       string         `env:"TLS_CERT_FILE" doc:"Certificate chain (PEM) to serve TLS with; needs the key."`
-	TLSKeyFile        string         `env:"TLS_KEY_FILE" doc:"Private key (PEM) of the certificate."`
-	CAFile            string         `env:"CA_FILE" doc:"Roots (PEM) to trust besides the system's, for everything the proxy calls."`
+	TLSCertFile       string         `env:"TLS_CERT_FILE" live:"true" doc:"Certificate chain (PEM) to serve TLS with; needs the key."`
+	TLSKeyFile        string         `env:"TLS_KEY_FILE" live:"true" doc:"Private key (PEM) of the certificate."`
+	ClientCAFile      string         `env:"CLIENT_CA_FILE" live:"true" doc:"Roots (PEM): whoever opens a connection must show a client certificate of one of them. It admits to the listener, and says nothing about who calls; needs TLS_CERT_FILE."`
+	CAFile            string         `env:"CA_FILE" live:"true" doc:"Roots (PEM) to trust besides the system's, for everything the proxy calls."`
 	TrustedProxies    []netip.Prefix `env:"TRUSTED_PROXIES" doc:"Addresses or CIDRs of proxies in front whose X-Forwarded-* are believed."`
-	DrainTimeout      time.Duration  `env:"DRAIN_TIMEOUT" envDefault:"20s" doc:"How long SIGTERM lets requests finish."`
+	DrainDelay        time.Duration  `env:"DRAIN_DELAY" envDefault:"5s" zero:"true" doc:"How long SIGTERM leaves the listener open while /readyz says 503, so that balancers look elsewhere first; 0s for none. Ctrl-C does not wait."`
+	DrainTimeout      time.Duration  `env:"DRAIN_TIMEOUT" envDefault:"20s" doc:"How long requests may then take to finish."`
 	ReadHeaderTimeout time.Duration  `env:"READ_HEADER_TIMEOUT" envDefault:"10s" doc:"How long a caller may take to send the header of a request."`
 	IdleTimeout       time.Duration  `env:"IDLE_TIMEOUT" envDefault:"90s" doc:"How long an idle connection of a caller is kept."`
 	MaxHeaderBytes    Size           `env:"MAX_HEADER_BYTES" envDefault:"64KiB" doc:"The largest header of a request."`
@@ -36,9 +38,9 @@ type Settings struct {
 
 	OIDCIssuer            string         `env:"OIDC_ISSUER" group:"Who may call" doc:"The OpenID provider that people sign in at. A route that is not public needs this or BEARER_ISSUERS."`
 	OIDCClientID          string         `env:"OIDC_CLIENT_ID" doc:"The proxy's client at that provider."`
-	OIDCClientSecret      secret.Value   `env:"OIDC_CLIENT_SECRET" doc:"Its secret; without one, and without the settings below, PKCE alone."`
+	OIDCClientSecret      secret.Value   `env:"OIDC_CLIENT_SECRET" live:"true" doc:"Its secret; without one, and without the settings below, PKCE alone."`
 	OIDCClientAuth        string         `env:"OIDC_CLIENT_AUTH" oneof:"client_secret_basic,client_secret_post" doc:"How the secret is sent; as the provider's discovery says when absent."`
-	OIDCClientKeyFile     string         `env:"OIDC_CLIENT_KEY_FILE" doc:"Its private key (PEM) instead of a secret: the client signs what it proves itself with (private_key_jwt). Read at the start."`
+	OIDCClientKeyFile     string         `env:"OIDC_CLIENT_KEY_FILE" doc:"Its private key (PEM) instead of a secret: the client signs what it proves itself with (private_key_jwt)."`
 	OIDCClientCertFile    string         `env:"OIDC_CLIENT_CERT_FILE" doc:"The certificate (PEM) of that key, as it was uploaded to Entra: it is named by x5t."`
 	OIDCClientKeyID       string         `env:"OIDC_CLIENT_KEY_ID" doc:"The kid of that key, where the provider gave it one."`
 	OIDCAssertionAudience string         `env:"OIDC_CLIENT_ASSERTION_AUDIENCE" doc:"The audience of what that key signs; the issuer when absent, for Entra the token endpoint."`
@@ -57,7 +59,7 @@ type Settings struct {
 	OIDCAlgorithms        []string       `env:"OIDC_ALGORITHMS" doc:"Algorithms that its tokens may be signed with, RS256 say; every asymmetric one when absent."`
 	OIDCGroupsClaim       string         `env:"OIDC_GROUPS_CLAIM" envDefault:"groups" doc:"The claim that holds the caller's groups."`
 	OIDCRolesClaim        string         `env:"OIDC_ROLES_CLAIM" envDefault:"roles" doc:"The claim that holds the caller's roles."`
-	CookieSecrets         []secret.Value `env:"COOKIE_SECRET" doc:"Base64, 32 random bytes each, newest first, comma-separated: what sessions are sealed with. Required for login."`
+	CookieSecrets         []secret.Value `env:"COOKIE_SECRET" live:"true" doc:"Base64, 32 random bytes each, newest first, comma-separated: what sessions are sealed with. Required for login."`
 	SessionIdle           time.Duration  `env:"SESSION_IDLE" envDefault:"1h" doc:"A session unused for this long ends."`
 	SessionMax            time.Duration  `env:"SESSION_MAX" envDefault:"12h" doc:"A session ends after this long, used or not."`
 	SessionRefresh        time.Duration  `env:"SESSION_REFRESH" envDefault:"15m" doc:"Claims older than this are renewed through the refresh token."`
@@ -78,8 +80,8 @@ type Settings struct {
 	AzureLogin                    string `env:"AZURE_LOGIN" oneof:"browser,device-code" doc:"The operator signs in, instead of a service principal."`
 	SDKAuthFile                   string `env:"SDK_AUTH_FILE" doc:"The JSON that az ad sp create-for-rbac printed, with --sdk-auth or without, instead of AML_…; its cloud counts where no setting says otherwise."`
 
-	ReplayLimit Size   `env:"REPLAY_LIMIT" envDefault:"1MiB" group:"Routes" doc:"The largest body kept for the retry after a rotation."`
-	RoutesFile  string `env:"ROUTES_FILE" doc:"The routes, as YAML."`
+	ReplayLimit Size   `env:"REPLAY_LIMIT" live:"true" envDefault:"1MiB" group:"Routes" doc:"The largest body kept for the retry after a rotation."`
+	RoutesFile  string `env:"ROUTES_FILE" live:"true" doc:"The routes, as YAML."`
 
 	// Identity is who the proxy is towards Azure. It comes from AML_… or from
 	// SDKAuthFile; the names are empty when neither is set, and azidentity's default
@@ -96,6 +98,8 @@ type Settings struct {
 	Warnings []string `env:"-"`
 	// Notes say what follows from the settings, for whoever asks.
 	Notes []string `env:"-"`
+	// Files are those that the settings were read from.
+	Files Files `env:"-"`
 }
 
 // Login reports whether people can sign in: whether an issuer is set for it.
@@ -107,7 +111,7 @@ func (s *Settings) Login() bool { return s.OIDCIssuer != "" }
 type Identity struct {
 	TenantID      string       `env:"AML_TENANT_ID" doc:"Tenant of the service principal that the proxy is; with AMLPROXY_AZURE_LOGIN, the one that the operator signs in to."`
 	ClientID      string       `env:"AML_PRINCIPAL_ID" doc:"Its client ID."`
-	ClientSecret  secret.Value `env:"AML_PRINCIPAL_PASS" doc:"Its secret."`
+	ClientSecret  secret.Value `env:"AML_PRINCIPAL_PASS" live:"true" doc:"Its secret."`
 	CertFile      string       `env:"AML_PRINCIPAL_CERT_FILE" doc:"Its certificate with the private key (RSA), as PEM or PFX, instead of the secret; read again when it changes."`
 	CertPassword  secret.Value `env:"AML_PRINCIPAL_CERT_PASSWORD" doc:"The password of that file, if it is a PFX."`
 	AuthorityHost string       `env:"AZURE_AUTHORITY_HOST" doc:"The Entra authority, https; by AMLPROXY_AZURE_CLOUD when absent."`
@@ -193,6 +197,25 @@ type Backend struct {
 	Auth         string       // one of the Auth constants
 	Key          secret.Value // with URL and AuthKey alone
 	SecondaryKey secret.Value // optional
+
+	TLS *TLS // nil: as everything else is called
+}
+
+// TLS is what one backend is called with. It holds what was in the files, so that a
+// file that changed is another TLS.
+type TLS struct {
+	CA         string       // roots (PEM) to trust instead of the system's and CA_FILE's; "" for those
+	Cert       string       // certificate chain (PEM) to show; "" for none
+	Key        secret.Value // its private key (PEM)
+	ServerName string       // what its certificate must be for; "" for the host of the address
+}
+
+// Equal reports whether both are the same; nil is like nil alone.
+func (t *TLS) Equal(other *TLS) bool {
+	if t == nil || other == nil {
+		return t == other
+	}
+	return t.CA == other.CA && t.Cert == other.Cert && t.ServerName == other.ServerName && t.Key.Equal(other.Key)
 }
 
 // NeedsWorkspace reports whether the backend is something in a workspace, so that

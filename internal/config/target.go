@@ -59,6 +59,7 @@ func (c *checker) backend(t *rawTarget, at string) Backend {
 		URL:        c.address(t.URL),
 	}
 	c.credential(t, &out)
+	out.TLS = c.upstreamTLS(t.TLS, &out)
 	return out
 }
 
@@ -141,7 +142,7 @@ func (c *checker) key(key leaf[secret.Value], file leaf[string]) secret.Value {
 	case key.set() && file.set():
 		c.add(file.at, "is a file for a key that is also here: keep one of them")
 	case file.good():
-		s, err := readSecret(c.beside(file.v))
+		s, err := c.readSecret(c.beside(file.v))
 		if err == nil {
 			err = plainText(s)
 		}

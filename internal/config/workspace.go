@@ -30,7 +30,7 @@ func (c *checker) workspace() {
 		c.mistake("WORKSPACE_CONFIG", "is set together with the workspace's names: say in one place which it is")
 	}
 	if file, ok := c.value("WORKSPACE_CONFIG"); ok {
-		_, err := readFile(file, maxSecretFile)
+		_, err := c.readFile(file, maxSecretFile)
 		c.note("WORKSPACE_CONFIG", err)
 	}
 }
@@ -70,7 +70,7 @@ func (c *checker) namedWorkspace(w *rawWorkspace) Workspace {
 	}
 	if w.Config.good() {
 		out.Config = c.beside(w.Config.v)
-		if _, err := readFile(out.Config, maxSecretFile); err != nil {
+		if _, err := c.readFile(out.Config, maxSecretFile); err != nil {
 			c.add(w.Config.at, err.Error())
 		}
 	}
