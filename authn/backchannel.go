@@ -33,6 +33,7 @@ func (l *Login) BackchannelLogout(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return notLoggedOut(err)
 	}
+	l.sessions.tell(SessionEnded, BackChannel)
 	w.WriteHeader(http.StatusOK)
 	return nil
 }

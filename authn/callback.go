@@ -29,14 +29,14 @@ const maxForm = 64 << 10 // bytes of a form_post
 func (l *Login) Callback(w http.ResponseWriter, r *http.Request) error {
 	reply, err := authorizationResponse(w, r)
 	if err != nil {
-		return err
+		return l.told(err)
 	}
 	fl, cookie, ok := l.flows.take(r, reply.Get("state"))
 	if !ok {
 		if l.again(w, r, reply.Get("state")) || l.resend(w, r, reply.Get("state")) {
 			return nil
 		}
-		return forbidden("this sign-in was not started in this browser, or more than 10 minutes ago, or the browser keeps no cookies for %s; please start again", l.origin)
+		return l.told(forbidden("this sign-in was not started in this browser, or more than 10 minutes ago, or the browser keeps no cookies for %s; please start again", l.origin))
 	}
 	made, err := l.signIn(r.Context(), reply, fl)
 	if err == nil {
@@ -216,7 +216,7 @@ func (l *Login) complete(ctx context.Context, token *oauth2.Token, known claims,
 	if !missing || m.UserInfo == "" || !strings.EqualFold(token.Type(), "Bearer") {
 		return nil
 	}
-	body, err := get(ctx, l.client.http, m.UserInfo, token.AccessToken)
+	body, err := get(calling(ctx, CallUserinfo), l.client.http, m.UserInfo, token.AccessToken)
 	var status *statusError
 	if errors.As(err, &status) && status.code >= 400 && status.code < 500 && status.code != http.StatusTooManyRequests {
 		return nil // not for this client or scope; the ID token is all there is

@@ -77,7 +77,7 @@ func (c *client) refresh(ctx context.Context, held secret.Value) (*oauth2.Token,
 
 // ask sends one request for tokens and reads the answer.
 func (c *client) ask(ctx context.Context, form url.Values) (*oauth2.Token, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	ctx, cancel := context.WithTimeout(calling(ctx, CallToken), callTimeout)
 	defer cancel()
 	held, err := c.provider.metadata.get(ctx)
 	if err != nil {

@@ -200,6 +200,14 @@ func (cfg *LoginConfig) proof() proof {
 // that ReturnPath refuses counts as "/". Of the query also StartParameters are
 // read. Signing in that goes round in circles is ErrForbidden, with ErrLoop.
 func (l *Login) Start(w http.ResponseWriter, r *http.Request) error {
+	err := l.start(w, r)
+	if err == nil {
+		l.sessions.tell(LoginStarted, OK)
+	}
+	return l.told(err)
+}
+
+func (l *Login) start(w http.ResponseWriter, r *http.Request) error {
 	m, err := l.metadata(r.Context())
 	if err != nil {
 		return err

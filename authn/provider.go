@@ -63,7 +63,7 @@ func newProvider(issuer Issuer, client *http.Client) (*provider, error) {
 
 // discover reads the discovery document, whose issuer has to be the one we asked for.
 func (p *provider) discover(ctx context.Context) (*metadata, error) {
-	ctx = oidc.ClientContext(ctx, p.client)
+	ctx = oidc.ClientContext(calling(ctx, CallDiscovery), p.client)
 	if p.multiTenant() {
 		// Entra names a template there; the issuer of each token is compared with
 		// its tenant, and the tenant with the allow-list, by Issuer.names and Issuer.admits.
@@ -122,7 +122,7 @@ func (p *provider) fetchKeys(ctx context.Context) ([]key, error) {
 	if m.value.Keys == "" {
 		return nil, fmt.Errorf("discovering %s: no jwks_uri", p.URL)
 	}
-	body, err := get(ctx, p.client, m.value.Keys, "")
+	body, err := get(calling(ctx, CallKeys), p.client, m.value.Keys, "")
 	if err != nil {
 		return nil, fmt.Errorf("fetching keys of %s: %w", p.URL, err)
 	}

@@ -108,6 +108,10 @@ func (l *Login) launch(e *redemption, reply url.Values, fl *flow) {
 		ctx, cancel := context.WithTimeout(context.Background(), redeemTime)
 		defer cancel()
 		done, err := guarded(func() (progress, error) { return l.redeemed(ctx, done, reply, fl) })
+		if l.told(err) == nil {
+			l.sessions.tell(LoginEnded, OK)
+			l.sessions.tell(SessionStarted, OK)
+		}
 		l.redemptions.mu.Lock()
 		defer l.redemptions.mu.Unlock()
 		defer close(flight)

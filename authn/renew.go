@@ -164,6 +164,7 @@ func (s *Sessions) launch(e *renewal, held *session) {
 		ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 		defer cancel()
 		renewed, err := guarded(func() (*session, error) { return s.keeper.renew(ctx, held, s.source) })
+		s.renewed(err)
 		s.renewals.mu.Lock()
 		defer s.renewals.mu.Unlock()
 		defer close(flight)

@@ -24,6 +24,9 @@ type SessionsConfig struct {
 	// renewed. It counts as half of Idle if it is more than that, since else a
 	// session in use would end as idle.
 	Refresh time.Duration
+	// Observe, if not nil, is told what becomes of logins and sessions. It must not
+	// block.
+	Observe func(Event)
 	// Redis keeps the sessions, for all replicas together. nil: each is in its cookie.
 	Redis *Redis
 }
@@ -47,6 +50,7 @@ type Sessions struct {
 	ended    *ended
 	uses     *uses
 	renewals *renewals
+	observe  func(Event)
 	source   source // nil until there is a Login, as the next two are
 	admits   func(*Identity) bool
 	// vocabulary is of the rules in force.
@@ -87,7 +91,7 @@ func NewSessions(cfg SessionsConfig) (*Sessions, error) {
 		return nil, errors.New("the refresh time of a session is negative")
 	}
 	s := &Sessions{
-		cookies: cookies{cfg.Secure}, secrets: cfg.Secrets,
+		cookies: cookies{cfg.Secure}, secrets: cfg.Secrets, observe: cfg.Observe,
 		lifetimes: lifetimes{idle: cfg.Idle, max: cfg.Max, refresh: min(cfg.Refresh, cfg.Idle/2)},
 		uses:      new(uses),
 	}
@@ -247,6 +251,12 @@ func (s *Sessions) End(answer http.Header, r *http.Request, everywhere bool) (id
 	}
 	if err != nil {
 		return secret.Value{}, err
+	}
+	switch {
+	case everywhere:
+		s.tell(SessionEnded, Everywhere)
+	case held.identity != nil:
+		s.tell(SessionEnded, SignOut)
 	}
 	s.cookies.set(answer, s.cookies.name(), "", time.Time{}, http.SameSiteLaxMode)
 	s.cookies.clear(answer, r, 1)
