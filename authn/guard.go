@@ -3,6 +3,7 @@ package authn
 import (
 	"fmt"
 	"runtime/debug"
+	"strings"
 )
 
 // guarded runs what is detached from every request. A panic there would end the
@@ -13,9 +14,19 @@ func guarded[T any](do func() (T, error)) (value T, err error) {
 		if p := recover(); p != nil {
 			err = &Error{
 				Kind: ErrUnavailable, Detail: "who is calling cannot be found out now",
-				Err: fmt.Errorf("a panic: %v\n%s", p, debug.Stack()),
+				Err: fmt.Errorf("a panic: %v, %s", p, panicked(debug.Stack())),
 			}
 		}
 	}()
 	return do()
+}
+
+// panicked finds in a stack where it happened: errors have one line.
+func panicked(stack []byte) string {
+	_, below, _ := strings.Cut(string(stack), "\npanic(")
+	frames := strings.SplitN(below, "\n", 5)
+	if len(frames) < 5 {
+		return "somewhere"
+	}
+	return "in " + frames[2] + " at " + strings.TrimSpace(frames[3])
 }

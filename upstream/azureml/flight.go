@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 )
@@ -71,10 +72,20 @@ func launch[T any](f *flights, limit time.Duration, fetch func(context.Context) 
 func guarded[T any](ctx context.Context, fetch func(context.Context) (T, error)) (value T, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("a panic: %v\n%s", p, debug.Stack())
+			err = fmt.Errorf("a panic: %v, %s", p, panicked(debug.Stack()))
 		}
 	}()
 	return fetch(ctx)
+}
+
+// panicked finds in a stack where it happened: errors have one line.
+func panicked(stack []byte) string {
+	_, below, _ := strings.Cut(string(stack), "\npanic(")
+	frames := strings.SplitN(below, "\n", 5)
+	if len(frames) < 5 {
+		return "somewhere"
+	}
+	return "in " + frames[2] + " at " + strings.TrimSpace(frames[3])
 }
 
 // wait returns the result, or ctx's error if that comes first.
