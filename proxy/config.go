@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -35,6 +36,15 @@ type Config struct {
 	// BodyTimeout is how long a caller may take for each 30 KiB of a body that is
 	// forwarded; 0: 30 s, which is at least 1 KiB/s.
 	BodyTimeout time.Duration
+
+	// Limiter shares the rate limits with other replicas; nil: each keeps its own.
+	Limiter Limiter
+
+	// Admit, if not nil, is asked about every request that may be forwarded, before
+	// it is: an error refuses it with 503. The Record holds what is known by then
+	// (who, which route, when, from where) and is not to be kept or changed. The
+	// request waits for it, so it must return soon whatever happened.
+	Admit func(context.Context, *Record) error
 
 	// Record is given one Record a request, after its last byte, on the request's
 	// own goroutine. Required: a proxy that nobody watches is not started.

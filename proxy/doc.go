@@ -32,7 +32,8 @@
 //     are removed in step 7 like everybody's.
 //  6. A request that carries a session and comes from another site is refused
 //     unless it is a plain navigation (csrf.go). Then the route's access rule
-//     decides on the identity (access.go), then the limits (limits.go).
+//     decides on the identity (access.go), then the limits (limits.go), and last
+//     whoever has to put the request on record before it is sent (admit.go).
 //  7. httputil.ReverseProxy with Rewrite (forward.go, headers.go): credentials,
 //     cookies, identity, forwarding and deployment fields of the caller go, in
 //     every spelling. "Connection:" tricks (RFC 9110 section 7.6.1) are powerless,

@@ -1,10 +1,17 @@
 package proxy_test
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"os"
+	"runtime"
 	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -82,4 +89,174 @@ func TestIPv6SubscriberHasOneBucket(t *testing.T) {
 			t.Errorf("%s: %d, want %d", c.address, a.status, c.status)
 		}
 	}
+}
+
+// openWith is open for who wants to change the routes later.
+func openWith(t *testing.T, c proxy.Config) (*house, *proxy.Proxy) {
+	t.Helper()
+	h := open(t, c)
+	p, ok := h.Config.Handler.(*proxy.Proxy)
+	if !ok {
+		t.Fatal("the handler is no Proxy")
+	}
+	return h, p
+}
+
+func TestAReloadDoesNotFillBuckets(t *testing.T) {
+	transport := model(t, func(http.ResponseWriter, *http.Request) {})
+	routes := func(burst int) []proxy.Route {
+		return []proxy.Route{{Name: "m", Public: true, Transport: transport, RateLimit: &proxy.RateLimit{Requests: 1, Per: time.Hour, Burst: burst}}}
+	}
+	h, p := openWith(t, proxy.Config{Routes: routes(2)})
+	ask := func(what string, want ...int) {
+		t.Helper()
+		for _, status := range want {
+			if a := h.ask(t, "GET", "/models/m", ""); a.status != status {
+				t.Errorf("%s: %d, want %d", what, a.status, status)
+			}
+		}
+	}
+	ask("at first", 200)
+	for range 3 {
+		if err := p.SetRoutes(routes(2)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask("the same limit again", 200, 429)
+	if err := p.SetRoutes(routes(1)); err != nil {
+		t.Fatal(err)
+	}
+	ask("another limit", 200, 429)
+	if err := p.SetRoutes([]proxy.Route{{Name: "m", Public: true, Transport: transport}}); err != nil {
+		t.Fatal(err)
+	}
+	ask("none", 200, 200)
+}
+
+func TestAReloadForgetsNoRunningRequest(t *testing.T) {
+	inside, leave := make(chan struct{}), make(chan struct{})
+	routes := []proxy.Route{{Name: "m", Public: true, MaxConcurrent: 1, Transport: model(t, func(http.ResponseWriter, *http.Request) {
+		inside <- struct{}{}
+		<-leave
+	})}}
+	h, p := openWith(t, proxy.Config{Routes: routes})
+	done := make(chan int)
+	go func() { done <- h.ask(t, "GET", "/models/m", "").status }()
+	<-inside
+	if err := p.SetRoutes(routes); err != nil {
+		t.Fatal(err)
+	}
+	if a := h.ask(t, "GET", "/models/m", ""); a.status != 429 {
+		t.Errorf("a second one after a reload: %d", a.status)
+	}
+	close(leave)
+	if status := <-done; status != 200 {
+		t.Errorf("the first: %d", status)
+	}
+	go func() { done <- h.ask(t, "GET", "/models/m", "").status }()
+	<-inside
+	if status := <-done; status != 200 {
+		t.Errorf("after it: %d", status)
+	}
+}
+
+// counter is a Limiter that other replicas may take from.
+type counter struct {
+	mu   sync.Mutex
+	fail error
+	wait time.Duration
+	keys map[string]int
+}
+
+func (c *counter) Take(_ context.Context, key string, limit proxy.RateLimit) (time.Duration, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if limit.Requests == 0 || limit.Per == 0 || limit.Burst == 0 || limit.By == "" {
+		return 0, fmt.Errorf("not complete: %+v", limit)
+	}
+	if c.fail != nil {
+		return 0, c.fail
+	}
+	c.keys[key]++
+	return c.wait, nil
+}
+
+func TestASharedLimitCountsUntilItFails(t *testing.T) {
+	shared := &counter{keys: map[string]int{}}
+	h := open(t, proxy.Config{Limiter: shared, Routes: []proxy.Route{
+		{Name: "m", Transport: model(t, func(http.ResponseWriter, *http.Request) {}), RateLimit: &proxy.RateLimit{Requests: 1, Per: time.Hour}},
+	}})
+	ask := func(want ...int) answer {
+		t.Helper()
+		var a answer
+		for _, status := range want {
+			if a = h.ask(t, "GET", "/models/m", "", "Authorization: Bearer alice"); a.status != status {
+				t.Errorf("%d, want %d", a.status, status)
+			}
+		}
+		return a
+	}
+	ask(200, 200, 200)
+	shared.wait = 1200 * time.Millisecond
+	if got := ask(429).Header.Get("Retry-After"); got != "2" {
+		t.Errorf("Retry-After: %s, want it rounded up", got)
+	}
+	shared.fail = io.ErrUnexpectedEOF
+	ask(200, 429)
+	shared.fail, shared.wait = nil, 0
+	ask(200, 200)
+	if len(shared.keys) != 1 {
+		t.Errorf("one caller has %d keys", len(shared.keys))
+	}
+	for key := range shared.keys {
+		if strings.Contains(key, "a1") || len(key) != 22 {
+			t.Errorf("the key %q tells who it is", key)
+		}
+	}
+}
+
+// TestACrowdCannotFillTheMemory: what 100,000 addresses leave behind is bounded,
+// and reached after 10,000.
+func TestACrowdCannotFillTheMemory(t *testing.T) {
+	const most = 8 << 20
+	crowd := 12_000
+	if os.Getenv("SOAK") != "" {
+		crowd = 100_000
+	}
+	p, err := proxy.New(proxy.Config{
+		Record: func(proxy.Record) {}, TrustedProxies: []netip.Prefix{prefix("192.0.2.1/32")},
+		Routes: []proxy.Route{{Name: "m", Public: true, Transport: nobody{}, RateLimit: &proxy.RateLimit{Requests: 1, Per: time.Hour, By: proxy.ByAddress}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := heap()
+	for i := range crowd {
+		r := httptest.NewRequest(http.MethodGet, "/models/m", http.NoBody) // from 192.0.2.1
+		r.Header.Set("X-Forwarded-For", netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}).String())
+		w := httptest.NewRecorder()
+		if p.ServeHTTP(w, r); w.Code != http.StatusOK {
+			t.Fatalf("address %d: %d", i, w.Code)
+		}
+	}
+	grown := int64(heap()) - int64(before)
+	t.Logf("%d addresses left %d KiB", crowd, grown>>10)
+	if grown > most {
+		t.Errorf("%d bytes, want at most %d", grown, most)
+	}
+	runtime.KeepAlive(p)
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// nobody is a model that needs no network.
+type nobody struct{}
+
+func (nobody) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
 }

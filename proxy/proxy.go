@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -25,6 +26,8 @@ type Proxy struct {
 	trusted       []netip.Prefix
 	record        func(Record)
 	trace         Trace
+	limiter       Limiter                              // nil: no replica shares its limits
+	admitter      func(context.Context, *Record) error // nil: everything is admitted
 	ready         func() Readiness
 	readTimeout   time.Duration
 	bodyTimeout   time.Duration
@@ -42,7 +45,7 @@ type Proxy struct {
 func New(c Config) (*Proxy, error) {
 	p := &Proxy{
 		authenticator: c.Authenticator, login: c.Login, publicURL: c.PublicURL, issuers: slices.Clone(c.Issuers),
-		trusted: slices.Clone(c.TrustedProxies), record: c.Record, trace: c.Trace, ready: c.Ready,
+		trusted: slices.Clone(c.TrustedProxies), record: c.Record, trace: c.Trace, limiter: c.Limiter, admitter: c.Admit, ready: c.Ready,
 		readTimeout: cmp.Or(c.ReadTimeout, defaultRead), bodyTimeout: cmp.Or(c.BodyTimeout, defaultBody),
 	}
 	var errs []error
@@ -82,8 +85,8 @@ func New(c Config) (*Proxy, error) {
 }
 
 // SetRoutes replaces all routes at once, or none if one of them is wrong: its
-// error names every mistake. A request keeps the route that it found, to its end;
-// the counters of limits begin anew.
+// error names every mistake. A request keeps the route that it found, to its end,
+// and a limit that stays as it was goes on counting.
 func (p *Proxy) SetRoutes(routes []Route) error {
 	t, err := newTable(p, routes)
 	if err != nil {
@@ -173,7 +176,7 @@ func (p *Proxy) serve(x *exchange) *refusal {
 	}
 
 	// Whether it is too much.
-	if wait := rt.limits.take(time.Now(), x.record.Identity, x.caller.address); wait > 0 {
+	if wait := rt.limits.take(r.Context(), x.record.Identity, x.caller.address); wait > 0 {
 		return tooMany("rate-limited", "The rate limit of this model is used up.", wait)
 	}
 	if !rt.limits.enter() {
@@ -181,7 +184,11 @@ func (p *Proxy) serve(x *exchange) *refusal {
 	}
 	defer rt.limits.leave()
 
-	x.record.Admitted = true
+	// Whether it is on record, where that is asked for.
+	if no := x.admit(); no != nil {
+		return no
+	}
+
 	return x.forward()
 }
 

@@ -38,7 +38,8 @@ type Record struct {
 	// Problem is the type of the refusal ("credential-rejected"), empty when the
 	// answer is the upstream's or an endpoint's own.
 	Problem string
-	// Admitted says that the access rule and the limits let the request through.
+	// Admitted says that the access rule, the limits and Config.Admit let the
+	// request through.
 	Admitted bool
 	// Err is the cause, for the operator alone; nil when all went well.
 	Err error

@@ -153,7 +153,7 @@ func newRoute(p *Proxy, from Route) (*route, error) {
 	note("cors", err)
 	rt.csrf, err = newCSRF(p.publicURL, from.CORS)
 	note("cors", err)
-	rt.limits, err = newLimits(from.RateLimit, from.MaxConcurrent)
+	rt.limits, err = newLimits(p, &from, p.limitsOf(from.Name))
 	note("limits", err)
 	rt.identity, err = newIdentityFields(from.IdentityHeaders)
 	note("identity_headers", err)
