@@ -25,16 +25,16 @@ type message struct {
 	with    []string // "name: value"; "name" alone removes it; "+name: value" comes besides
 	body    string
 	trailer []string
-	want    string // status, or "refused": by 400 or by the end of stream or connection
+	want    string // status, or refused: by 400 or by the end of stream or connection
 }
 
-const refused = "refused"
+const refused, either = "refused", "refused or 200"
 
 // messages are by class.
 func messages() map[string][]message {
 	all := map[string][]message{
 		"lengths (RFC 9113 section 8.1.1)": {
-			{with: []string{"content-length: 0"}, body: smuggled, want: refused},
+			{with: []string{"content-length: 0"}, body: smuggled, want: either}, // or answered before it came
 			{with: []string{"content-length: 3"}, body: "hello", want: refused},
 			{with: []string{"content-length: 9"}, body: "hello", want: refused},
 			{with: []string{"content-length: 5"}, want: refused},
@@ -169,10 +169,10 @@ func (c *court) tryHTTP2(t *testing.T, name string, fields [][2]string, m messag
 	t.Helper()
 	answer := c.exchangeHTTP2(t, fields, m)
 	if answer.status == "" || answer.status == "400" {
-		if m.want != refused {
+		if !strings.HasPrefix(m.want, refused) {
 			t.Errorf("%s: refused (%q), want %s", name, answer.status, m.want)
 		}
-	} else if answer.status != m.want {
+	} else if !strings.HasSuffix(m.want, answer.status) {
 		t.Errorf("%s: %s, want %s", name, answer.status, m.want)
 	}
 	if answer.id != "" && answer.whole {
