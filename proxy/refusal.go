@@ -47,6 +47,8 @@ func (x *exchange) refuse(no *refusal) {
 	if x.w.status != 0 {
 		abort() // too late for words
 	}
+	// What is said, and whether it is a redirect, follows from these.
+	x.w.always.Add("Vary", "Accept, Authorization, Cookie, Sec-Fetch-Mode")
 	if no.login && !no.program && x.p.login != nil && navigates(x.r) {
 		x.redirectToLogin()
 		return
