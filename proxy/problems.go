@@ -4,7 +4,7 @@ package proxy
 // Problem may be: nothing that a caller writes adds another.
 func Problems() []string {
 	return []string{
-		"audit-unavailable", "authentication-unavailable", "bad-body", "bad-query", "bad-framing", "bad-target", "credential-rejected", "credential-renewing",
+		"audit-unavailable", "authentication-unavailable", "bad-body", "bad-framing", "bad-query", "bad-target", "credential-rejected", "credential-renewing",
 		"credential-unavailable", "cross-site-request", "internal", "invalid-request", "invalid-token", "login-failed", "login-loop",
 		"method-not-allowed", "not-allowed", "not-found", "rate-limited", "request-timeout", "sign-in-required",
 		"too-large", "too-many-at-once", "upstream-timeout", "upstream-unreachable",
