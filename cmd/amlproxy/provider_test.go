@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -208,17 +207,27 @@ func demoAuthority(_ *testing.T, e *estate) *authority {
 	}
 }
 
-// nodeAuthority is npm's oidc-provider, as scripts/oidc-provider installed it
-// where OIDC_PROVIDER says.
-func nodeAuthority(t *testing.T, e *estate) *authority {
+// packages returns where scripts/oidc-provider put npm's packages.
+func packages(t *testing.T) string {
 	t.Helper()
 	dir := os.Getenv("OIDC_PROVIDER")
 	if dir == "" {
 		dir = filepath.Join("..", "..", ".cache", "oidc-provider")
 	}
+	if _, err := os.Stat(filepath.Join(dir, "LOCK")); err != nil {
+		t.Fatalf("make deps installs npm's packages: %v", err)
+	}
+	return dir
+}
+
+// nodeAuthority is npm's oidc-provider, as scripts/oidc-provider installed it
+// where OIDC_PROVIDER says.
+func nodeAuthority(t *testing.T, e *estate) *authority {
+	t.Helper()
+	dir := packages(t)
 	node, err := exec.LookPath("node")
-	if _, missing := os.Stat(filepath.Join(dir, "LOCK")); err != nil || missing != nil {
-		t.Fatalf("no second identity provider: make deps installs it (%v)", errors.Join(err, missing))
+	if err != nil {
+		t.Fatalf("no second identity provider: make deps installs it (%v)", err)
 	}
 	port, secret := freePort(t), rand.Text()
 	a := &authority{issuer: "https://" + net.JoinHostPort(providerName, port), user: "alice", password: rand.Text()}
