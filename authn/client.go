@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/oauth2"
@@ -22,7 +23,7 @@ import (
 type client struct {
 	id       string
 	redirect string // the redirect_uri of every login
-	prove    proof
+	prove    atomic.Pointer[proof]
 	provider *provider
 	http     *http.Client // made by outgoing
 }
@@ -84,7 +85,7 @@ func (c *client) ask(ctx context.Context, form url.Values) (*oauth2.Token, error
 		return nil, err
 	}
 	m, header := held.value, http.Header{}
-	if err := c.prove(header, form, m); err != nil {
+	if err := (*c.prove.Load())(header, form, m); err != nil {
 		return nil, fmt.Errorf("proving who asks: %w", err)
 	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, m.endpoint.TokenURL, strings.NewReader(form.Encode()))

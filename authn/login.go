@@ -108,13 +108,28 @@ func NewLogin(cfg LoginConfig) (*Login, error) {
 		l.flows.site = http.SameSiteNoneMode
 	}
 	l.client = &client{
-		id: cfg.ClientID, redirect: l.origin + "/oauth2/callback", prove: cfg.proof(), provider: provider, http: calls,
+		id: cfg.ClientID, redirect: l.origin + "/oauth2/callback", provider: provider, http: calls,
 	}
+	prove := cfg.proof()
+	l.client.prove.Store(&prove)
 	if !slices.Contains(l.scopes, oidc.ScopeOpenID) {
 		l.scopes = append([]string{oidc.ScopeOpenID}, l.scopes...)
 	}
+	cfg.Sessions.sealers = append(cfg.Sessions.sealers, sealer)
 	cfg.Sessions.source, cfg.Sessions.admits, cfg.Sessions.vocabulary = l.renew, l.admits, l.vocabulary
 	return l, nil
+}
+
+// SetClient has the client prove who it is as cfg says from now on:
+// by ClientSecret, ClientKey or ClientAssertion. Who it is and where stays as it
+// was, and nothing else of cfg is looked at. An error leaves everything as it was.
+func (l *Login) SetClient(cfg LoginConfig) error {
+	if err := cfg.checkProof(); err != nil {
+		return err
+	}
+	prove := cfg.proof()
+	l.client.prove.Store(&prove)
+	return nil
 }
 
 // admits reports whether a session that was begun some time ago could be begun now:

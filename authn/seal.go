@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"amlproxy/internal/secret"
@@ -34,26 +35,37 @@ var errSeal = errors.New("the seal is broken, or of another purpose or secret")
 // session (CVE-2026-114612, CVE-2026-19349). Nonces are random. Every failure to
 // open is the same error: nothing tells a forger how far they got.
 type sealer struct {
-	aeads []cipher.AEAD
-	rooms sync.Pool // of *room
+	purpose string
+	aeads   atomic.Pointer[[]cipher.AEAD] // the first seals, all open
+	rooms   sync.Pool                     // of *room
 }
 
 // A room is what a seal is opened in: every request of a session opens one.
 type room struct{ sealed, plain []byte }
 
 func newSealer(secrets []secret.Value, purpose string) (*sealer, error) {
+	aeads, err := deriveAEADs(secrets, purpose)
+	if err != nil {
+		return nil, err
+	}
+	s := &sealer{purpose: purpose}
+	s.aeads.Store(&aeads)
+	return s, nil
+}
+
+func deriveAEADs(secrets []secret.Value, purpose string) ([]cipher.AEAD, error) {
 	if len(secrets) == 0 {
 		return nil, errors.New("a cookie secret is required")
 	}
-	s := new(sealer)
+	var aeads []cipher.AEAD
 	for i, v := range secrets {
 		aead, err := deriveAEAD([]byte(v.Reveal()), purpose)
 		if err != nil {
 			return nil, fmt.Errorf("cookie secret %d: %w", i+1, err)
 		}
-		s.aeads = append(s.aeads, aead)
+		aeads = append(aeads, aead)
 	}
-	return s, nil
+	return aeads, nil
 }
 
 func deriveAEAD(secret []byte, purpose string) (cipher.AEAD, error) {
@@ -86,10 +98,11 @@ func oneByte(b []byte) bool {
 
 // seal returns the value of the cookie called name.
 func (s *sealer) seal(name string, expires time.Time, plain []byte) string {
-	head := make([]byte, sealHeader, sealHeader+len(plain)+s.aeads[0].Overhead())
+	aead := (*s.aeads.Load())[0]
+	head := make([]byte, sealHeader, sealHeader+len(plain)+aead.Overhead())
 	head[0] = sealVersion
 	binary.BigEndian.PutUint64(head[1:], uint64(expires.Unix()))
-	sealed := s.aeads[0].Seal(head, nil, plain, sealContext(head, name))
+	sealed := aead.Seal(head, nil, plain, sealContext(head, name))
 	return base64.RawURLEncoding.EncodeToString(sealed)
 }
 
@@ -122,7 +135,7 @@ func (s *sealer) openIn(in *room, name, value string) ([]byte, time.Time, error)
 	}
 	head, body := sealed[:sealHeader], sealed[sealHeader:]
 	expires := time.Unix(int64(binary.BigEndian.Uint64(head[1:])), 0)
-	for _, aead := range s.aeads {
+	for _, aead := range *s.aeads.Load() {
 		if plain, err := aead.Open(in.plain[:0], nil, body, sealContext(head, name)); err == nil {
 			in.plain = plain
 			if !time.Now().Before(expires) {

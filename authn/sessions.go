@@ -2,6 +2,7 @@ package authn
 
 import (
 	"context"
+	"crypto/cipher"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -46,6 +47,7 @@ type Sessions struct {
 	keeper  keeper
 	cookies cookies
 	secrets []secret.Value
+	sealers []*sealer // all that are made of the secrets
 	lifetimes
 	ended    *ended
 	uses     *uses
@@ -80,7 +82,7 @@ type keeper interface {
 // NewSessions returns Sessions, or an error if a secret is missing, short or a
 // placeholder, or a lifetime is not positive.
 func NewSessions(cfg SessionsConfig) (*Sessions, error) {
-	sealer, err := newSealer(cfg.Secrets, "session")
+	session, err := newSealer(cfg.Secrets, "session")
 	if err != nil {
 		return nil, err
 	}
@@ -100,12 +102,34 @@ func NewSessions(cfg SessionsConfig) (*Sessions, error) {
 	}
 	s.renewals = newRenewals(s.lifetimes)
 	if cfg.Redis == nil {
-		s.keeper = &inCookies{sealer: sealer, name: s.cookies.name(), lifetimes: s.lifetimes, ended: s.ended, uses: s.uses}
+		s.keeper = &inCookies{sealer: session, name: s.cookies.name(), lifetimes: s.lifetimes, ended: s.ended, uses: s.uses}
+		s.sealers = []*sealer{session}
 		s.renewals.mercy = siblingTime
 		return s, nil
 	}
-	s.keeper, err = newInRedis(cfg.Redis.client, cfg.Secrets, s.cookies.name(), s.lifetimes)
-	return s, err
+	shared, err := newInRedis(cfg.Redis.client, cfg.Secrets, s.cookies.name(), s.lifetimes)
+	if err != nil {
+		return nil, err
+	}
+	s.keeper, s.sealers = shared, []*sealer{shared.cookie, shared.value}
+	return s, nil
+}
+
+// SetSecrets replaces the secrets that everything is sealed with, logins under way
+// included: all at once for whoever seals from now on, or not at all. It is not for
+// concurrent use with itself.
+func (s *Sessions) SetSecrets(secrets []secret.Value) error {
+	fresh := make([][]cipher.AEAD, len(s.sealers))
+	for i, of := range s.sealers {
+		var err error
+		if fresh[i], err = deriveAEADs(secrets, of.purpose); err != nil {
+			return err
+		}
+	}
+	for i, of := range s.sealers {
+		of.aeads.Store(&fresh[i])
+	}
+	return nil
 }
 
 // Shared reports whether all replicas share the sessions, and an end of one is
