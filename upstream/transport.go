@@ -37,6 +37,9 @@ type Transport struct {
 	// ExpectContinueTimeout, or a large body is on its way before the endpoint has
 	// looked at the credential.
 	Base http.RoundTripper
+	// Bases are, at the places of Backends, what sends the requests of those that are
+	// called in a way of their own; it may be shorter, and nil elements mean Base.
+	Bases []http.RoundTripper
 	// ReplayLimit is the size in bytes up to which a body is kept for a second
 	// send. 0 keeps none.
 	ReplayLimit int64
@@ -56,7 +59,7 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 
 	for _, at := range t.order() {
 		var resp *http.Response
-		resp, err = t.call(req, t.Backends[at], body, trace)
+		resp, err = t.call(req, at, body, trace)
 		if ctx.Err() != nil || trace.Retried || !(errors.Is(err, ErrNoCredential) || dialFailed(err)) {
 			return resp, err
 		}
@@ -96,13 +99,13 @@ func (t *Transport) rank(at int) int {
 }
 
 // call sends req to one backend, and once more if its credential was rejected.
-func (t *Transport) call(req *http.Request, backend Backend, body *body, trace *Trace) (*http.Response, error) {
-	ctx := req.Context()
+func (t *Transport) call(req *http.Request, at int, body *body, trace *Trace) (*http.Response, error) {
+	ctx, backend, base := req.Context(), t.Backends[at], t.base(at)
 	target, err := backend.Target(ctx)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := t.send(req, target, body, trace)
+	resp, err := send(base, req, target, body, trace)
 	if err != nil {
 		return nil, failed(ctx, backend, target, body, err)
 	}
@@ -124,7 +127,7 @@ func (t *Transport) call(req *http.Request, backend Backend, body *body, trace *
 		return nil, ErrNotReplayable
 	}
 	trace.Retried = true
-	resp, err = t.send(req, next, body, trace)
+	resp, err = send(base, req, next, body, trace)
 	if err != nil {
 		return nil, failed(ctx, backend, next, body, err)
 	}
@@ -139,7 +142,7 @@ func (t *Transport) call(req *http.Request, backend Backend, body *body, trace *
 }
 
 // send sends req to target once.
-func (t *Transport) send(req *http.Request, target Target, body *body, trace *Trace) (*http.Response, error) {
+func send(base http.RoundTripper, req *http.Request, target Target, body *body, trace *Trace) (*http.Response, error) {
 	address, err := target.address(req.URL)
 	if err != nil {
 		return nil, err
@@ -156,11 +159,18 @@ func (t *Transport) send(req *http.Request, target Target, body *body, trace *Tr
 
 	trace.Sends++
 	trace.Kind = target.Kind
-	base := t.Base
-	if base == nil {
-		base = http.DefaultTransport
-	}
 	return base.RoundTrip(out)
+}
+
+// base returns what sends the requests to one backend.
+func (t *Transport) base(at int) http.RoundTripper {
+	switch {
+	case at < len(t.Bases) && t.Bases[at] != nil:
+		return t.Bases[at]
+	case t.Base != nil:
+		return t.Base
+	}
+	return http.DefaultTransport
 }
 
 // failed explains why no answer came. An endpoint may refuse a credential by

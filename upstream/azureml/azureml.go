@@ -141,6 +141,21 @@ func New(cfg Config) (*Workspace, error) {
 	return w, nil
 }
 
+// SetIdentity has w prove who it is as cfg, of which nothing else is looked at,
+// says from now on: a secret was exchanged for another, say. It does not touch the
+// network. Tokens that are held stay in use until they are due. An error leaves
+// everything as it was.
+func (w *Workspace) SetIdentity(cfg Config) error {
+	place, err := cfg.cloud()
+	if err == nil {
+		err = w.identity.become(cfg, clientOptions(cfg.Client, place))
+	}
+	if err != nil {
+		return fmt.Errorf("azureml: %w", err)
+	}
+	return nil
+}
+
 // Close ends what runs in the background, a sign-in that nobody has finished for
 // instance, and waits for it. Sources of w return errors afterwards.
 func (w *Workspace) Close() error {

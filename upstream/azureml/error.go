@@ -188,6 +188,9 @@ func retryAfter(header http.Header, now time.Time) time.Duration {
 // prints Entra's whole answer over twenty lines; the code and the first sentence
 // of it say the same.
 func (t *tokens) failed(err error) error {
+	t.mu.Lock()
+	scrub := t.scrub
+	t.mu.Unlock()
 	e := &Error{Op: "asking Entra ID for a token"}
 	if strings.HasPrefix(err.Error(), "ManagedIdentityCredential") {
 		// It asks an address of the machine, and whatever answers there.
@@ -195,13 +198,13 @@ func (t *tokens) failed(err error) error {
 	}
 	var failed *azidentity.AuthenticationFailedError
 	if !errors.As(err, &failed) || failed.RawResponse == nil {
-		e.Err = t.scrub.wrap(err)
+		e.Err = scrub.wrap(err)
 		return e
 	}
 	e.Status = failed.RawResponse.StatusCode
 	if body, readErr := runtime.Payload(failed.RawResponse); readErr == nil {
 		e.Code, e.Message = parseError(body)
-		e.Code, e.Message = t.scrub.clean(e.Code), t.scrub.clean(e.Message)
+		e.Code, e.Message = scrub.clean(e.Code), scrub.clean(e.Message)
 	}
 	e.throttled(failed.RawResponse.Header)
 	return e

@@ -3,6 +3,7 @@ package azureml
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -71,6 +72,27 @@ func newTokens(cfg Config, options policy.ClientOptions, flights *flights) (*tok
 	var err error
 	t.ask, err = t.make() // now, so that a mistake is found at start
 	return t, err
+}
+
+// become takes over another identity's proof. What is held stays in use: a token
+// outlives the secret that it was issued for.
+func (t *tokens) become(cfg Config, options policy.ClientOptions) error {
+	if err := cfg.Identity.check(cfg.Prompt); err != nil {
+		return err
+	}
+	maker := cfg.maker(options)
+	ask, err := maker()
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.make, t.ask = maker, ask
+	t.scrub = append(slices.Clone(t.scrub), cfg.Identity.ClientSecret) // an error may still quote the one before
+	for _, h := range t.held {
+		h.notBefore = time.Time{} // what failed may work now
+	}
+	return nil
 }
 
 // GetToken implements [azcore.TokenCredential] for azcore's pipelines. A renewal
