@@ -39,6 +39,8 @@ type Identity struct {
 	// session has the time of its login, and a bearer none.
 	Time    time.Time
 	Expires time.Time // when this Identity stops being one
+	// Idle is when a session ends if it is not used again; zero for a bearer.
+	Idle time.Time
 	// Vocabulary is the one of LoginConfig or BearerConfig when this was made.
 	Vocabulary string
 

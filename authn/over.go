@@ -44,12 +44,12 @@ func (s *Sessions) Over(ctx context.Context, ids []*Identity) ([]bool, error) {
 
 // vouch returns the identity of a session as a request gets it.
 func (s *Sessions) vouch(held *session) *Identity {
-	id := s.known(held.identity)
+	id := *s.known(held.identity) // a copy, since a renewal that others share may have made it
 	found := *held
 	found.tokens = Tokens{Session: held.tokens.Session} // Over needs no other
-	id.session = &found
+	id.session, id.Idle = &found, s.expires(held)
 	s.uses.note(held)
-	return id
+	return &id
 }
 
 // refuses reports whether the provider would not renew held, and no other version

@@ -186,6 +186,9 @@ type userinfo struct {
 	AuthTime          int64      `json:"auth_time,omitempty"`
 	ExpiresAt         *time.Time `json:"expires_at,omitempty"`
 	ExpiresIn         int64      `json:"expires_in,omitempty"` // seconds
+	// When a session ends if it is not used again. To ask is to use it.
+	IdleExpiresAt *time.Time `json:"idle_expires_at,omitempty"`
+	IdleExpiresIn int64      `json:"idle_expires_in,omitempty"` // seconds
 }
 
 func (p *Proxy) serveUserinfo(x *exchange) *refusal {
@@ -201,10 +204,17 @@ func (p *Proxy) serveUserinfo(x *exchange) *refusal {
 	if !id.Time.IsZero() {
 		told.AuthTime = id.Time.Unix()
 	}
-	if !id.Expires.IsZero() {
-		at := id.Expires.UTC().Truncate(time.Second)
-		told.ExpiresAt, told.ExpiresIn = &at, max(0, int64(time.Until(id.Expires).Seconds()))
-	}
+	told.ExpiresAt, told.ExpiresIn = until(id.Expires)
+	told.IdleExpiresAt, told.IdleExpiresIn = until(id.Idle)
 	x.writeJSON(http.StatusOK, told)
 	return nil
+}
+
+// until returns t and how many seconds are left, nothing if there is no end.
+func until(t time.Time) (at *time.Time, seconds int64) {
+	if t.IsZero() {
+		return nil, 0
+	}
+	t = t.UTC().Truncate(time.Second)
+	return &t, max(0, int64(time.Until(t).Seconds()))
 }
