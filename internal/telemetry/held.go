@@ -31,8 +31,7 @@ type backend struct {
 func (m *Metrics) newCredentials() *credentials {
 	of := func(name, kind, help string, more ...string) *prometheus.Desc {
 		labels := append([]string{"route", "backend"}, more...)
-		m.rows = append(m.rows, row{name, kind, help, labels})
-		return prometheus.NewDesc(name, help, labels, nil)
+		return m.describe(name, kind, help, labels...)
 	}
 	return &credentials{
 		usable: of("amlproxy_credential_usable", gauge,
@@ -88,11 +87,7 @@ func (c *credentials) Collect(to chan<- prometheus.Metric) {
 
 func (c *credentials) collect(to chan<- prometheus.Metric, of backend, s upstream.Status) {
 	send := func(d *prometheus.Desc, t prometheus.ValueType, value float64, more ...string) {
-		metric, err := prometheus.NewConstMetric(d, t, value, append([]string{of.route, strconv.Itoa(of.n)}, more...)...)
-		if err != nil {
-			metric = prometheus.NewInvalidMetric(d, err)
-		}
-		to <- metric
+		send(to, d, t, value, append([]string{of.route, strconv.Itoa(of.n)}, more...)...)
 	}
 	usable := 0.0
 	if s.Usable {

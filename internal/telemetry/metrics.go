@@ -23,26 +23,34 @@ type Metrics struct {
 	rows     []row // of the reference
 	err      error // of what could not be registered
 
-	requests  *prometheus.CounterVec
-	durations *prometheus.HistogramVec
-	retries   *prometheus.CounterVec
-	refusals  *prometheus.CounterVec
+	requests requests
+	loads    *loads
+	people   people
+
+	// Provider counts the calls to the identity provider, Workspace those to Azure
+	// about endpoints and for the proxy's own identity.
+	Provider, Workspace *Calls
 
 	fetches        *prometheus.CounterVec
 	fetchDurations *prometheus.HistogramVec
 	credentials    *credentials
 
 	mu     sync.RWMutex
-	routes map[string]bool
+	routes map[string]*series
 }
 
 // NewMetrics returns metrics that know no route yet; see [Metrics.Watch].
 func NewMetrics() (*Metrics, error) {
-	m := &Metrics{registry: prometheus.NewRegistry(), routes: make(map[string]bool)}
+	m := &Metrics{registry: prometheus.NewRegistry(), routes: make(map[string]*series)}
 	m.newRequests()
+	m.loads = m.newLoads()
+	m.register(m.loads)
+	m.newPeople()
 	m.newFetches()
 	m.credentials = m.newCredentials()
 	m.register(m.credentials)
+	m.Provider = m.newCalls("provider", "the identity provider", "call")
+	m.Workspace = m.newCalls("workspace", "Azure, about endpoints and for the proxy's own identity,", "operation")
 	m.register(collectors.NewGoCollector())
 	m.register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.register(collectors.NewBuildInfoCollector())
@@ -69,6 +77,12 @@ func (m *Metrics) counter(name, help string, labels ...string) *prometheus.Count
 	vec := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	m.register(vec)
 	return vec
+}
+
+// describe is for a metric whose values are asked for at a scrape.
+func (m *Metrics) describe(name, kind, help string, labels ...string) *prometheus.Desc {
+	m.rows = append(m.rows, row{name, kind, help, labels})
+	return prometheus.NewDesc(name, help, labels, nil)
 }
 
 func (m *Metrics) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {

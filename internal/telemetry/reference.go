@@ -33,7 +33,11 @@ func Reference() (string, error) {
 		"Nothing that a caller can write becomes a label, so the number of series depends on the settings alone.\n\n" +
 		"| name | type | labels | meaning |\n|---|---|---|---|\n")
 	for _, r := range m.rows {
-		fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s |\n", r.name, r.kind, strings.Join(r.labels, "`, `"), r.help)
+		labels := "–"
+		if len(r.labels) > 0 {
+			labels = "`" + strings.Join(r.labels, "`, `") + "`"
+		}
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.name, r.kind, labels, r.help)
 	}
 	b.WriteString("\nBesides: `go_*` and `process_*`, the runtime and the process as Prometheus' Go client reports them; `go_build_info`, the version of this program;\n" +
 		"`promhttp_metric_handler_errors_total`, scrapes that could not tell everything.\n")

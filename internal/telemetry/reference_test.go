@@ -41,6 +41,9 @@ func TestTheReferenceListsWhatIsScraped(t *testing.T) {
 	}
 	m, url := newMetrics(t)
 	m.Event("digits", 0)
+	m.Provider.Expect("other")
+	m.Workspace.Expect("other")
+	m.Loads(func() []proxy.Load { return []proxy.Load{{Route: "digits"}} })
 	m.Watch("digits", 0, func() upstream.Status {
 		return upstream.Status{Kind: upstream.Token, Fetched: time.Now(), Expires: time.Now()}
 	})
