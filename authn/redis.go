@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -28,7 +29,13 @@ type RedisConfig struct {
 
 // Redis is where replicas share sessions. A server of version 6.0 or later will
 // do. It is safe for concurrent use.
-type Redis struct{ client *redis.Client }
+type Redis struct {
+	client *redis.Client
+
+	mu    sync.Mutex // held while it is asked
+	asked time.Time
+	said  error // then
+}
 
 // NewRedis returns a Redis. It does not touch the network: Redis may be down, and
 // is found when it is back. Close it.
@@ -47,17 +54,28 @@ func NewRedis(cfg RedisConfig) (*Redis, error) {
 	o.DisableIdentity = true
 	o.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 	o.Dialer = dialer(o.TLSConfig)
-	return &Redis{redis.NewClient(o)}, nil
+	return &Redis{client: redis.NewClient(o)}, nil
 }
 
 // Close ends all connections.
 func (r *Redis) Close() error { return r.client.Close() }
 
-// Ping asks Redis whether it is there.
+// pingTime is how long an answer of Ping counts.
+const pingTime = time.Second
+
+// Ping says whether Redis is there. It asks once a second at most, whoever wants to
+// know, and answers within half a second.
 func (r *Redis) Ping(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, redisTime)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.asked.IsZero() && time.Since(r.asked) < pingTime {
+		return r.said
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), redisTime) // others hear the answer, too
 	defer cancel()
-	return r.client.Ping(ctx).Err()
+	r.said = r.client.Ping(ctx).Err()
+	r.asked = time.Now()
+	return r.said
 }
 
 // dialer returns what opens connections. One that cannot be opened is returned

@@ -169,9 +169,18 @@ const (
 // Readiness is the body of /readyz. Anybody may read it: it says what a caller
 // can know, and leaves causes to the log.
 type Readiness struct {
-	Ready  bool           `json:"ready"` // false: 503
-	Reason string         `json:"reason,omitempty"`
+	Ready  bool   `json:"ready"` // false: 503
+	Reason string `json:"reason,omitempty"`
+	// Store says how the store of sessions stands, if there is one. Without it
+	// bearer tokens and public routes go on, so it makes no replica unready.
+	Store  *StoreReading  `json:"session_store,omitempty"`
 	Routes []RouteReading `json:"routes,omitempty"`
+}
+
+// A StoreReading says how the store of sessions stands: "ready" or "missing".
+type StoreReading struct {
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // A RouteReading says how one route stands: "ready", "degraded" or "missing".

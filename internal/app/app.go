@@ -64,6 +64,7 @@ func New(s *config.Settings, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	logRedis(log)
 	metrics, err := telemetry.NewMetrics()
 	if err != nil {
 		return nil, err
@@ -86,7 +87,7 @@ func New(s *config.Settings, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.store = who.store
+	a.store, a.readiness.store = who.store, who.store
 	f, err := a.newFleet(s, nil)
 	if err != nil {
 		return nil, err

@@ -5,6 +5,8 @@ import (
 	"os"
 	"sync/atomic"
 
+	"go.uber.org/zap"
+
 	"amlproxy/authn"
 	"amlproxy/internal/config"
 	"amlproxy/upstream"
@@ -65,6 +67,7 @@ func Source(b *config.Backend, ws *azureml.Workspace) upstream.Source { return s
 // none, and where its sessions live, nil if that is in their cookies. Whoever asks
 // closes the latter.
 func Login(s *config.Settings, transport http.RoundTripper) (*authn.Login, *authn.Redis, error) {
+	logRedis(zap.NewNop()) // what fails is returned
 	pool, err := roots(s.CAFile)
 	if err != nil {
 		return nil, nil, err

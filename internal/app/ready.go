@@ -3,6 +3,7 @@ package app
 import (
 	"sync/atomic"
 
+	"amlproxy/authn"
 	"amlproxy/proxy"
 )
 
@@ -12,6 +13,7 @@ import (
 type readiness struct {
 	serving atomic.Bool // listeners stand and no stop was asked for
 	fleet   *atomic.Pointer[fleet]
+	store   *authn.Redis // nil: there is none
 }
 
 // public is what anybody may read: causes stay in the log and on the admin side.
@@ -27,6 +29,7 @@ func (r *readiness) report(explain func(error) string) proxy.Readiness {
 	if !answer.Ready {
 		answer.Reason = "starting or draining"
 	}
+	answer.Store = readStore(r.store, explain)
 	models := r.fleet.Load().models
 	for i := range models {
 		answer.Routes = append(answer.Routes, models[i].reading(explain))

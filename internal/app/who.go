@@ -115,14 +115,6 @@ func endpointsOf(s *config.Settings) *authn.Endpoints {
 	}
 }
 
-// sessionStore returns where sessions are shared, nil for nowhere.
-func sessionStore(s *config.Settings, pool *x509.CertPool) (*authn.Redis, error) {
-	if s.RedisURL.IsZero() {
-		return nil, nil //nolint:nilnil // sessions are in their cookies then
-	}
-	return authn.NewRedis(authn.RedisConfig{URL: s.RedisURL, Roots: pool})
-}
-
 // named is what the rules of all routes name: a session keeps no more than that.
 type named struct {
 	groups      map[string]bool
