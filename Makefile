@@ -24,7 +24,7 @@ FOLDERS := $(wildcard */)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test deps lint build soak fuzz fmt generate
+.PHONY: help test deps lint build soak bench fuzz fmt generate
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
@@ -47,7 +47,13 @@ lint: $(GOFUMPT) $(GOLANGCI_LINT) ## formatting, vet, golangci-lint, modules
 	go mod verify
 
 build: ## the static binary, bin/amlproxy
-	CGO_ENABLED=0 go build -trimpath -o bin/amlproxy ./cmd/amlproxy
+	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/amlproxy ./cmd/amlproxy
+
+# More flags of internal/bench, see there: BENCH='-scale 0.1'
+BENCH := -write docs/performance.md
+
+bench: build ## compare with a bare reverse proxy, on two cores that do nothing else
+	go run ./internal/bench -binary bin/amlproxy $(BENCH)
 
 # What the long tests measured, one row a test; they add to it, see internal/soak.
 SOAK_TABLE := $(CURDIR)/.cache/soak.tsv

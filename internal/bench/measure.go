@@ -1,0 +1,194 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+)
+
+// bench is one run: what it needs, and the tables that it fills.
+type bench struct {
+	options
+	world  *world
+	cores  cores
+	out    io.Writer
+	began  time.Time
+	report report
+}
+
+const (
+	turnTime = 250 * time.Millisecond
+	rate     = 2000 // requests a second of the paced part
+)
+
+// The names of what is compared.
+const (
+	bare       = "bare reverse proxy"
+	bareAgain  = "the same once more"
+	withBearer = "bearer"
+	withCookie = "session"
+	fullBearer = "bearer, with log and limits"
+	fullCookie = "session, with log and limits"
+)
+
+// scoring is the request of most parts: 1 KiB, for an answer of 1 KiB.
+func scoring(field string) shape { return shape{path: "/models/model", field: field, body: 1 << 10} }
+
+// crowds starts the proxies and returns the callers of each. With log and limits
+// means that each request is written to the log, and counted against a rate limit
+// and a limit of requests at once.
+func (b *bench) crowds(ctx context.Context) ([]*crowd, error) {
+	one, err := b.world.bare(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	two, err := b.world.bare(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	quiet, err := b.world.amlproxy(ctx, kind{log: "warn"})
+	if err != nil {
+		return nil, err
+	}
+	full, err := b.world.amlproxy(ctx, kind{log: "info", limits: true})
+	if err != nil {
+		return nil, err
+	}
+	token, err := b.world.bearer()
+	if err != nil {
+		return nil, err
+	}
+	cookie, err := b.world.session(ctx, full)
+	if err != nil {
+		return nil, err
+	}
+	var all []*crowd
+	for _, c := range []struct {
+		name    string
+		process *process
+		field   string
+	}{
+		{bare, one, ""}, {bareAgain, two, ""}, {withBearer, quiet, token}, {withCookie, quiet, cookie}, {fullBearer, full, token}, {fullCookie, full, cookie},
+	} {
+		made, err := c.process.crowd(c.name, scoring(c.field), nil)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, made)
+	}
+	return all, nil
+}
+
+func rushing(_ context.Context, c *crowd) (slice, error) { return c.rush(turnTime) }
+
+func measureCPU(ctx context.Context, b *bench) error {
+	crowds, err := b.crowds(ctx)
+	if err != nil {
+		return err
+	}
+	defer b.world.rest()
+	rounds, err := compare(ctx, crowds, b.rounds(40), rushing)
+	if err != nil {
+		return err
+	}
+	t := b.table("cpu", "CPU per request, each proxy on one core that is busy", "", "CPU per request", "against bare", "requests/s", "against bare", "p50", "p99")
+	for i, c := range crowds {
+		cost := ratio(rounds, i, slice.perRequest)
+		t.row(c.name, micro(value(rounds, i, slice.perRequest).median), cost.text(i), number(value(rounds, i, slice.rate).median),
+			ratio(rounds, i, slice.rate).text(i), milli(value(rounds, i, at(.5)).median), milli(value(rounds, i, at(.99)).median))
+		b.reach(c.name, cost)
+	}
+	t.print(b.out)
+	busy, err := crowds[4].process.resident("VmHWM")
+	b.found("resident under load", float64(busy)/(1<<20))
+	return err
+}
+
+func (s slice) rate() float64 { return float64(s.requests) / s.took.Seconds() }
+
+// at returns what reads a quantile.
+func at(q float64) func(slice) float64 {
+	return func(s slice) float64 { return float64(quantile(s.latencies, q)) }
+}
+
+// measureAllocations asks the runtimes how much was allocated, before and after.
+func measureAllocations(ctx context.Context, b *bench) error {
+	crowds, err := b.crowds(ctx)
+	if err != nil {
+		return err
+	}
+	defer b.world.rest()
+	t := b.table("allocations", "Allocations per request", "", "allocations", "KiB")
+	for i, c := range crowds {
+		if i == 1 {
+			continue
+		}
+		if _, err := c.rush(turnTime); err != nil {
+			return err
+		}
+		count, size, err := c.allocated(ctx)
+		if err != nil {
+			return err
+		}
+		t.row(c.name, fmt.Sprintf("%.1f", count), fmt.Sprintf("%.1f", size/(1<<10)))
+		b.found("allocations, "+c.name, count)
+	}
+	t.print(b.out)
+	return nil
+}
+
+// allocated returns how many objects and bytes a request takes. What reading the
+// metrics takes itself is seen by reading them twice.
+func (c *crowd) allocated(ctx context.Context) (count, size float64, err error) {
+	var seen [3][2]float64
+	for n := range seen {
+		if n == 2 {
+			break
+		}
+		if seen[n], err = c.process.allocations(ctx); err != nil {
+			return 0, 0, err
+		}
+	}
+	s, err := c.rush(4 * turnTime)
+	if err != nil {
+		return 0, 0, err
+	}
+	if seen[2], err = c.process.allocations(ctx); err != nil {
+		return 0, 0, err
+	}
+	each := func(i int) float64 { return (seen[2][i] - 2*seen[1][i] + seen[0][i]) / float64(s.requests) }
+	return each(0), each(1), nil
+}
+
+func (p *process) allocations(ctx context.Context) (found [2]float64, err error) {
+	for i, name := range []string{"go_memstats_mallocs_total", "go_memstats_alloc_bytes_total"} {
+		if found[i], err = p.metric(ctx, name); err != nil {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+// measurePace looks at latencies when the proxies are not busy.
+func measurePace(ctx context.Context, b *bench) error {
+	crowds, err := b.crowds(ctx)
+	if err != nil {
+		return err
+	}
+	defer b.world.rest()
+	crowds = []*crowd{crowds[0], crowds[1], crowds[4], crowds[5]}
+	rounds, err := compare(ctx, crowds, b.rounds(10), func(ctx context.Context, c *crowd) (slice, error) { return c.march(ctx, rate, time.Second) })
+	if err != nil {
+		return err
+	}
+	t := b.table("pace", fmt.Sprintf("Latency at %d requests/s, whether answered or not", rate), "", "p50", "p99", "against bare", "p99.9", "CPU")
+	for i, c := range crowds {
+		worst := ratio(rounds, i, at(.99))
+		t.row(c.name, milli(value(rounds, i, at(.5)).median), milli(value(rounds, i, at(.99)).median), worst.text(i),
+			milli(value(rounds, i, at(.999)).median), fmt.Sprintf("%.1f %%", 100*value(rounds, i, func(s slice) float64 { return s.cpu.Seconds() / s.took.Seconds() }).median))
+		b.reach("p99, "+c.name, worst)
+	}
+	t.print(b.out)
+	return nil
+}
