@@ -10,23 +10,6 @@ import (
 	"time"
 )
 
-// Why a clock stopped an exchange.
-var (
-	errSlowAnswer = &timeoutError{"the upstream did not begin to answer in time"}
-	errSlowBody   = &timeoutError{"the caller sent the request body too slowly"}
-	errStalled    = &timeoutError{"no byte of the answer moved for too long"}
-	errIdleTunnel = &timeoutError{"no byte of the WebSocket moved for too long"}
-	errExpired    = &timeoutError{"the caller's identity expired while the WebSocket was open"}
-	errDrained    = &timeoutError{"the proxy was shut down while the WebSocket was open"}
-)
-
-type timeoutError struct{ text string }
-
-func (t *timeoutError) Error() string { return t.text }
-
-// Unwrap makes each a context.DeadlineExceeded.
-func (t *timeoutError) Unwrap() error { return context.DeadlineExceeded }
-
 // The caller may take bodyWait for each bodyPiece: at least 1 KiB/s, a time without
 // a byte included, whatever was sent before. Only the time counts in which the
 // caller is waited for.
@@ -54,14 +37,14 @@ type clock struct {
 	// connection that serves another request by then.
 	mu       sync.Mutex
 	timer    *time.Timer
-	until    time.Time     // when time is up
-	blame    *timeoutError // what it is up for; nil: nobody's turn
+	until    time.Time // when time is up
+	blame    *ending   // what it is up for; nil: nobody's turn
 	answered bool
 	tunnel   bool
-	expires  time.Time // of a tunnel, zero for never
+	expires  time.Time // of who is answered, zero for never
 	piece    int64     // of the body, that came
 	waited   time.Duration
-	late     *timeoutError // why it stopped the exchange, if it did
+	late     *ending // why it stopped the exchange, if it did
 }
 
 // startClock begins to count for x; the context that it returns ends when time is up.
@@ -76,7 +59,7 @@ func startClock(ctx context.Context, x *exchange, body io.ReadCloser) (*clock, c
 }
 
 // give begins a turn. The lock is held.
-func (c *clock) give(blame *timeoutError, most time.Duration) {
+func (c *clock) give(blame *ending, most time.Duration) {
 	c.until = time.Now().Add(most)
 	if !c.expires.IsZero() && c.expires.Before(c.until) {
 		c.until, blame = c.expires, errExpired
@@ -96,7 +79,7 @@ func (c *clock) ring() {
 }
 
 // halt stops the exchange, whosever turn it is.
-func (c *clock) halt(why *timeoutError) {
+func (c *clock) halt(why *ending) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.blame != nil {
@@ -107,14 +90,18 @@ func (c *clock) halt(why *timeoutError) {
 // stop also ends the reads and writes that hang: they heed no context. The cause
 // is set first, since a missed deadline looks like a caller that left. The lock is
 // held.
-func (c *clock) stop(why *timeoutError) {
+func (c *clock) stop(why *ending) {
 	c.late, c.blame = why, nil
 	c.cancel()
-	if c.tunnel || why == errSlowBody {
-		_ = c.control.SetReadDeadline(past())
+	deadline := past()
+	if c.tunnel { // which may have a last word for the caller
+		deadline = time.Now().Add(closing)
 	}
-	if c.tunnel || why == errStalled {
-		_ = c.control.SetWriteDeadline(past())
+	if c.tunnel || why == errSlowBody {
+		_ = c.control.SetReadDeadline(deadline)
+	}
+	if c.answered {
+		_ = c.control.SetWriteDeadline(deadline)
 	}
 }
 
@@ -144,6 +131,13 @@ func (c *clock) cause() error {
 		return c.late
 	}
 	return nil
+}
+
+// ended is cause, with what there is to say about it.
+func (c *clock) ended() *ending {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.late
 }
 
 // why returns what broke off an answer that had begun. If neither the time nor
@@ -223,9 +217,10 @@ type answerBody struct {
 }
 
 // watch puts the body of res under the clock.
-func (c *clock) watch(res *http.Response, idle time.Duration) {
+func (c *clock) watch(res *http.Response, idle time.Duration, expires time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.expires = expires
 	c.give(errStalled, idle)
 	res.Body = &answerBody{ReadCloser: res.Body, clock: c, idle: idle, res: res}
 }

@@ -46,6 +46,13 @@ type Config struct {
 	// request waits for it, so it must return soon whatever happened.
 	Admit func(context.Context, *Record) error
 
+	// Sessions says whether sessions are over, so that answers and WebSockets end
+	// with them; nil: they end with the identity's own time alone.
+	Sessions Sessions
+	// SweepEvery is how often Sessions is asked while there is anybody to ask about;
+	// 0: 2 s. It is also how long an answer of it is waited for.
+	SweepEvery time.Duration
+
 	// Record is given one Record a request, after its last byte, on the request's
 	// own goroutine. Required: a proxy that nobody watches is not started.
 	Record func(Record)
@@ -74,6 +81,14 @@ type Login interface {
 	SignedOut(answer http.Header, r *http.Request, state string) string
 	// Clear takes a session from the browser that is there and cannot be used.
 	Clear(answer http.Header, r *http.Request)
+}
+
+// Sessions knows which sessions are over; *authn.Sessions is one. It is safe for
+// concurrent use.
+type Sessions interface {
+	// Over reports of each of ids whether its session is over. An error says that
+	// it cannot be told, and ends nobody's.
+	Over(ctx context.Context, ids []*authn.Identity) ([]bool, error)
 }
 
 // A Route is one model: where it is served, who may call it, within which

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"amlproxy/authn"
 	"amlproxy/upstream"
 )
 
@@ -36,9 +37,9 @@ func (x *exchange) forward() *refusal {
 	if body != nil {
 		out.Body = x.clock
 	}
+	defer x.p.ongoing.remove(x.clock) // also when ReverseProxy breaks the answer off, by a panic
 	rt.proxy.ServeHTTP(x.w, out)
 	if x.record.Upgraded {
-		x.p.tunnels.remove(x.clock)
 		x.record.Err = x.clock.cause()
 	}
 	return x.failure
@@ -121,21 +122,32 @@ func modifyResponse(res *http.Response) error {
 		// ReverseProxy writes this one to the connection itself.
 		x.record.Status, x.record.Upgraded = res.StatusCode, true
 		x.w.addAlways(res.Header)
-		var expires time.Time
-		if id := x.record.Identity; id != nil {
-			expires = id.Expires
-		}
-		x.clock.enter(res, x.route.idle, expires)
-		x.p.tunnels.add(x.clock)
+		x.clock.enter(res, x.route.idle, x.expires(true))
 		x.count(&x.route.load.websockets)
-		return nil
+	} else {
+		harden(res.Header, x.route.public)
+		x.clock.watch(res, x.route.idle, x.expires(false))
+		if res.ContentLength < 0 {
+			x.count(&x.route.load.streams)
+		}
 	}
-	harden(res.Header, x.route.public)
-	x.clock.watch(res, x.route.idle)
-	if res.ContentLength < 0 {
-		x.count(&x.route.load.streams)
-	}
+	x.p.ongoing.add(party{x.clock, x.route, x.record.Identity}, x.p.table.Load)
 	return nil
+}
+
+// expires returns when an answer ends at the latest, zero for never: with the
+// identity. One to a request that a bearer token let in may outlast the token for
+// as long as the route may take to begin, since callers use a token to its end; a
+// WebSocket, in which there is always another request, may not.
+func (x *exchange) expires(tunnel bool) time.Time {
+	id := x.record.Identity
+	switch {
+	case id == nil || id.Expires.IsZero():
+		return time.Time{}
+	case id.Method == authn.ByBearer && !tunnel:
+		return id.Expires.Add(x.route.timeout)
+	}
+	return id.Expires
 }
 
 // checkStatus refuses what must not be passed on: a status that says that the

@@ -32,7 +32,7 @@ type Proxy struct {
 	readTimeout   time.Duration
 	bodyTimeout   time.Duration
 
-	tunnels   tunnels
+	ongoing   *ongoing
 	table     atomic.Pointer[table]       // so that other routes can take over in one step
 	csrf      *http.CrossOriginProtection // of the proxy's own endpoints
 	endpoints map[string]endpoint
@@ -47,6 +47,7 @@ func New(c Config) (*Proxy, error) {
 		authenticator: c.Authenticator, login: c.Login, publicURL: c.PublicURL, issuers: slices.Clone(c.Issuers),
 		trusted: slices.Clone(c.TrustedProxies), record: c.Record, trace: c.Trace, limiter: c.Limiter, admitter: c.Admit, ready: c.Ready,
 		readTimeout: cmp.Or(c.ReadTimeout, defaultRead), bodyTimeout: cmp.Or(c.BodyTimeout, defaultBody),
+		ongoing: newOngoing(c.Sessions, cmp.Or(c.SweepEvery, defaultSweep)),
 	}
 	var errs []error
 	if c.Record == nil {
@@ -85,14 +86,16 @@ func New(c Config) (*Proxy, error) {
 }
 
 // SetRoutes replaces all routes at once, or none if one of them is wrong: its
-// error names every mistake. A request keeps the route that it found, to its end,
-// and a limit that stays as it was goes on counting.
+// error names every mistake. A request keeps the route that it found, but for one
+// thing: an answer that is under way ends at once if the route of that name is gone
+// or no longer lets its caller in. A limit that stays as it was goes on counting.
 func (p *Proxy) SetRoutes(routes []Route) error {
 	t, err := newTable(p, routes)
 	if err != nil {
 		return fmt.Errorf("proxy: %w", err)
 	}
 	p.table.Store(t)
+	p.ongoing.judge(t)
 	return nil
 }
 

@@ -27,6 +27,7 @@ type route struct {
 	name, path string
 	public     bool
 	access     *access
+	rule       string // the same, as it was given: another one for another rule
 	scopes     string // those that the rule names, for the challenge of RFC 6750
 
 	methods []string
@@ -143,6 +144,9 @@ func newRoute(p *Proxy, from Route) (*route, error) {
 	note("access", checkAccess(p, from))
 	rt.access, err = newAccess(from.Access)
 	note("access", err)
+	if from.Access != nil {
+		rt.rule = fmt.Sprintf("%q", *from.Access)
+	}
 	rt.scopes = scopesOf(from.Access)
 	rt.methods, err = newMethods(from.Methods)
 	note("methods", err)

@@ -1,21 +1,24 @@
 package proxy
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
-	"sync"
 	"time"
 )
+
+// closing is how long a WebSocket that the proxy ends stays open for its Close
+// frame to be read (RFC 6455 section 7.1.1).
+const closing = time.Second
 
 // A tunnel is the upstream's end of a WebSocket. It lives for as long as bytes move
 // through it, and no longer than the identity that opened it: whoever lost his
 // access would keep it for as long as he keeps the connection.
 type tunnel struct {
 	io.ReadWriteCloser
-	clock *clock
-	idle  time.Duration
+	clock  *clock
+	idle   time.Duration
+	frames frames // of the upstream; belongs to whoever reads
 }
 
 // enter puts the WebSocket that res opens under the clock.
@@ -31,11 +34,32 @@ func (c *clock) enter(res *http.Response, idle time.Duration, expires time.Time)
 	c.give(errIdleTunnel, idle)
 }
 
-// Read reads what the upstream says.
-func (t *tunnel) Read(p []byte) (int, error) { return t.moved(t.ReadWriteCloser.Read(p)) }
+// Read reads what the upstream says. When the proxy ended the WebSocket, which
+// closes the upstream's connection, the last that the caller reads is why, if it
+// can be said there.
+func (t *tunnel) Read(p []byte) (int, error) {
+	n, err := t.moved(t.ReadWriteCloser.Read(p))
+	t.frames.pass(p[:n])
+	why := t.clock.ended()
+	if n > 0 || err == nil || why == nil {
+		return n, err
+	}
+	if !t.frames.between() {
+		return 0, why
+	}
+	t.frames.closed = true
+	return copy(p, why.frame()), io.EOF
+}
 
-// Write says to the upstream what the caller says.
-func (t *tunnel) Write(p []byte) (int, error) { return t.moved(t.ReadWriteCloser.Write(p)) }
+// Write says to the upstream what the caller says. When the proxy ended the
+// WebSocket it goes nowhere: an error would end the exchange before Read did.
+func (t *tunnel) Write(p []byte) (int, error) {
+	n, err := t.moved(t.ReadWriteCloser.Write(p))
+	if err != nil && t.clock.ended() != nil {
+		return len(p), nil //nolint:nilerr // see above
+	}
+	return n, err
+}
 
 func (t *tunnel) moved(n int, err error) (int, error) {
 	if n > 0 {
@@ -50,76 +74,4 @@ func (t *tunnel) CloseWrite() error {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported // which ends both directions
-}
-
-// tunnels are the WebSockets that are open: http.Server forgets a connection that
-// was taken over, and its Shutdown neither waits for one nor closes it.
-type tunnels struct {
-	mu    sync.Mutex
-	open  map[*clock]bool
-	shut  bool
-	ended chan struct{} // closed with the last one; nil: nobody waits
-}
-
-func (t *tunnels) add(c *clock) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.open == nil {
-		t.open = make(map[*clock]bool)
-	}
-	t.open[c] = true
-	if t.shut {
-		c.halt(errDrained)
-	}
-}
-
-func (t *tunnels) remove(c *clock) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.open, c)
-	if len(t.open) == 0 && t.ended != nil {
-		close(t.ended)
-		t.ended = nil
-	}
-}
-
-// none returns what is closed when no tunnel is open.
-func (t *tunnels) none() <-chan struct{} {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if len(t.open) == 0 {
-		done := make(chan struct{})
-		close(done)
-		return done
-	}
-	if t.ended == nil {
-		t.ended = make(chan struct{})
-	}
-	return t.ended
-}
-
-func (t *tunnels) halt() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.shut = true
-	for c := range t.open {
-		c.halt(errDrained)
-	}
-}
-
-// Drain waits until the last WebSocket is closed, and closes those that are left
-// when ctx ends. It belongs behind Shutdown of the http.Server, which knows nothing
-// of them.
-func (p *Proxy) Drain(ctx context.Context) {
-	select {
-	case <-p.tunnels.none():
-	case <-ctx.Done():
-	}
-	p.tunnels.halt()
-	last := time.NewTimer(time.Second) // their goroutines are on their way out
-	defer last.Stop()
-	select {
-	case <-p.tunnels.none():
-	case <-last.C:
-	}
 }

@@ -110,7 +110,7 @@ func (a *App) newProxy(who callers, f *fleet) (*proxy.Proxy, error) {
 		ReadTimeout: a.settings.ReadHeaderTimeout,
 	}
 	if who.login != nil { // a nil *Login in the interface would not be nil
-		cfg.Login = who.login
+		cfg.Login, cfg.Sessions = who.login, who.sessions
 	}
 	return proxy.New(cfg)
 }

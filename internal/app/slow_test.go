@@ -76,8 +76,8 @@ func TestStopClosesWebSockets(t *testing.T) {
 	if err := <-r.done; err != nil {
 		t.Error(err)
 	}
-	if _, err := b.ReadByte(); err == nil {
-		t.Error("still open")
+	if said, _ := io.ReadAll(b); !strings.HasPrefix(string(said), "\x88") || !strings.HasSuffix(string(said), "shutting down") {
+		t.Errorf("the last words are %q", said)
 	}
 	<-over
 }

@@ -18,8 +18,9 @@ import (
 // callers is what answers who is calling, and signs people in.
 type callers struct {
 	authenticator authn.Authenticator
-	login         *authn.Login // nil when no login is configured
-	store         *authn.Redis // nil when sessions are in their cookies
+	login         *authn.Login    // nil when no login is configured
+	sessions      *authn.Sessions // nil when no login is configured
+	store         *authn.Redis    // nil when sessions are in their cookies
 	issuers       []string
 }
 
@@ -65,6 +66,7 @@ func newCallers(s *config.Settings, client *http.Client, pool *x509.CertPool, na
 		if err != nil {
 			return callers{}, err
 		}
+		c.sessions = sessions
 		all = append(all, sessions)
 	}
 	for _, b := range s.BearerIssuers {

@@ -12,12 +12,12 @@ import (
 
 // On reports whether tests may take minutes, thousands of connections and all of
 // the machine: SOAK is set.
-func On() bool { return os.Getenv("SOAK") != "" }
+func On() bool { return os.Getenv("SOAK") != "" } //nolint:forbidigo // a test is asked for by whoever runs it
 
 // Time is how long a test that only repeats goes on: SOAK_TIME, or usual.
 func Time(t testing.TB, usual time.Duration) time.Duration {
 	t.Helper()
-	given := os.Getenv("SOAK_TIME")
+	given := os.Getenv("SOAK_TIME") //nolint:forbidigo // as above
 	if given == "" {
 		return usual
 	}
@@ -40,11 +40,11 @@ func Note(t testing.TB, fault, did, promised, figure string) {
 	}
 	cells := []string{fault, did, figure, promised, verdict}
 	t.Log(strings.Join(cells, " | "))
-	name := os.Getenv("SOAK_TABLE")
+	name := os.Getenv("SOAK_TABLE") //nolint:forbidigo // as above
 	if name == "" {
 		return
 	}
-	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // the developer names it
 	if err != nil {
 		t.Errorf("SOAK_TABLE: %v", err)
 		return
