@@ -45,7 +45,7 @@ func TestLogin(t *testing.T) {
 				Issuer: s.provider.Issuer(), Subject: "user-alice", Client: c.client, Name: "Alice Liddell", Username: "alice",
 				Email: "alice@example.com", EmailVerified: true,
 				Groups: []string{"ml-users", "ml-admins"}, Roles: []string{"Reader"},
-				Method: authn.BySession, Session: id.Session, Time: id.Time, Expires: id.Expires,
+				Method: authn.BySession, Session: id.Session, Time: id.Time, Expires: id.Expires, Idle: id.Idle,
 			}
 			if d := cmp.Diff(want, id, cmpopts.IgnoreUnexported(authn.Identity{})); d != "" {
 				t.Error(d)
