@@ -93,6 +93,11 @@ const (
 	CallOther      Call = "other"
 )
 
+// Calls returns all that CallOf may say.
+func Calls() []Call {
+	return []Call{CallDiscovery, CallKeys, CallToken, CallUserinfo, CallRevocation, CallOther}
+}
+
 type callKey struct{}
 
 func calling(ctx context.Context, c Call) context.Context {

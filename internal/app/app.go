@@ -65,7 +65,7 @@ func New(s *config.Settings, o Options) (*App, error) {
 		return nil, err
 	}
 	logRedis(log)
-	metrics, err := telemetry.NewMetrics()
+	metrics, err := newMetrics()
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +83,7 @@ func New(s *config.Settings, o Options) (*App, error) {
 	}
 	names := namedIn(s.Routes)
 	a.named.Store(&names)
-	who, err := newCallers(s, &http.Client{Transport: a.toProvider}, pool, &a.named)
+	who, err := newCallers(s, &http.Client{Transport: a.provider()}, pool, &a.named, metrics.Session)
 	if err != nil {
 		return nil, err
 	}
@@ -96,6 +96,7 @@ func New(s *config.Settings, o Options) (*App, error) {
 	if a.proxy, err = a.newProxy(who, f); err != nil {
 		return nil, err
 	}
+	metrics.Loads(a.proxy.Loads)
 	return a, a.loadCertificate()
 }
 

@@ -84,7 +84,7 @@ func (a *App) workspaceOf(s *config.Settings, name string, before *fleet) (works
 	if at := slices.IndexFunc(before.workspaces, func(w workspace) bool { return w.of == of }); at >= 0 {
 		return before.workspaces[at], nil
 	}
-	client, err := newWorkspace(s, name, a.toAzure, a.log)
+	client, err := newWorkspace(s, name, a.azure(), a.log)
 	return workspace{of, client}, err
 }
 

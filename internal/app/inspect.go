@@ -75,6 +75,6 @@ func Login(s *config.Settings, transport http.RoundTripper) (*authn.Login, *auth
 	var names atomic.Pointer[named]
 	all := namedIn(s.Routes)
 	names.Store(&all)
-	who, err := newCallers(s, &http.Client{Transport: transport}, pool, &names)
+	who, err := newCallers(s, &http.Client{Transport: transport}, pool, &names, nil)
 	return who.login, who.store, err
 }

@@ -57,6 +57,12 @@ func TestARotationShowsInTheMetricsAndNoSecretDoes(t *testing.T) {
 	text := seen(t, r, `amlproxy_credential_fetches_total{backend="0",cause="rejected",outcome="changed",route="m"} 1`,
 		`amlproxy_credential_fetch_duration_seconds_count{backend="0",route="m"} 2`,
 		`amlproxy_retries_total{outcome="ok",route="m"} 1`,
+		`amlproxy_requests_in_flight{route="m"} 0`,
+		`amlproxy_workspace_calls_total{operation="keys",outcome="ok"} 2`,
+		`amlproxy_workspace_calls_total{operation="identity",outcome="ok"} 1`,
+		`amlproxy_workspace_calls_total{operation="other",outcome="ok"} 0`,
+		`amlproxy_workspace_call_duration_seconds_count{operation="keys"} 2`,
+		`amlproxy_provider_calls_total{call="token",outcome="ok"} 0`,
 		`amlproxy_requests_total{code="2xx",route="m"} 2`)
 	for i, secret := range secrets {
 		if secret == "" || strings.Contains(text, secret) {

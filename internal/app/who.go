@@ -27,7 +27,7 @@ type callers struct {
 // newCallers wires package authn from the settings. names is what the rules in
 // force name: it changes with them. With neither a login nor
 // issuers of bearer tokens, only public routes exist and nobody is asked.
-func newCallers(s *config.Settings, client *http.Client, pool *x509.CertPool, names *atomic.Pointer[named]) (callers, error) {
+func newCallers(s *config.Settings, client *http.Client, pool *x509.CertPool, names *atomic.Pointer[named], observe func(authn.Event)) (callers, error) {
 	var c callers
 	claims := func() []string { return names.Load().claims }
 	vocabulary := func() string { return names.Load().fingerprint }
@@ -47,7 +47,7 @@ func newCallers(s *config.Settings, client *http.Client, pool *x509.CertPool, na
 		c.store = store
 		sessions, err := authn.NewSessions(authn.SessionsConfig{
 			Secrets: s.CookieSecrets, Secure: s.PublicURL.Scheme == "https",
-			Idle: s.SessionIdle, Max: s.SessionMax, Refresh: s.SessionRefresh, Redis: store,
+			Idle: s.SessionIdle, Max: s.SessionMax, Refresh: s.SessionRefresh, Redis: store, Observe: observe,
 		})
 		if err != nil {
 			return callers{}, err
