@@ -26,6 +26,7 @@ type Metrics struct {
 	requests requests
 	loads    *loads
 	people   people
+	reloads  reloads
 
 	// Provider counts the calls to the identity provider, Workspace those to Azure
 	// about endpoints and for the proxy's own identity.
@@ -46,6 +47,7 @@ func NewMetrics() (*Metrics, error) {
 	m.loads = m.newLoads()
 	m.register(m.loads)
 	m.newPeople()
+	m.newReloads()
 	m.newFetches()
 	m.credentials = m.newCredentials()
 	m.register(m.credentials)
