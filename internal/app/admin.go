@@ -14,9 +14,12 @@ func admin(r *readiness, metrics http.Handler) http.Handler {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		_, _ = w.Write([]byte("ok\n"))
 	})
-	ready := func(w http.ResponseWriter, _ *http.Request) { answerReadiness(w, r.detailed()) }
-	mux.HandleFunc("GET /readyz", ready)
-	mux.HandleFunc("GET /startupz", ready)
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) { answerReadiness(w, r.detailed()) })
+	// A platform asks it until it is so once, and kills what is not in time: a stop
+	// does not take it back.
+	mux.HandleFunc("GET /startupz", func(w http.ResponseWriter, _ *http.Request) {
+		answerReadiness(w, proxy.Readiness{Ready: r.started.Load()})
+	})
 	mux.Handle("GET /metrics", metrics)
 	return mux
 }

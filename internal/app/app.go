@@ -163,7 +163,7 @@ func (a *App) Run(ctx context.Context) error {
 		a.log.Warn(warning)
 	}
 	a.begin(a.fleet.Load())
-	a.readiness.serving.Store(true)
+	a.readiness.begin()
 	a.log.Info("serving", zap.Stringer("address", callers.Addr()), zap.Stringer("admin", operators.Addr()),
 		zap.Int("routes", len(a.settings.Routes)))
 

@@ -12,6 +12,7 @@ import (
 // that credential either.
 type readiness struct {
 	serving atomic.Bool // listeners stand and no stop was asked for
+	started atomic.Bool // listeners stood once
 	fleet   *atomic.Pointer[fleet]
 	store   *authn.Redis // nil: there is none
 }
@@ -24,10 +25,19 @@ func (r *readiness) public() proxy.Readiness {
 // detailed is for the operator.
 func (r *readiness) detailed() proxy.Readiness { return r.report(error.Error) }
 
+// begin says that listeners stand.
+func (r *readiness) begin() {
+	r.started.Store(true)
+	r.serving.Store(true)
+}
+
 func (r *readiness) report(explain func(error) string) proxy.Readiness {
 	answer := proxy.Readiness{Ready: r.serving.Load()}
 	if !answer.Ready {
-		answer.Reason = "starting or draining"
+		answer.Reason = "starting"
+		if r.started.Load() {
+			answer.Reason = "draining"
+		}
 	}
 	answer.Store = readStore(r.store, explain)
 	models := r.fleet.Load().models
