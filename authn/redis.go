@@ -60,6 +60,10 @@ func NewRedis(cfg RedisConfig) (*Redis, error) {
 // Close ends all connections.
 func (r *Redis) Close() error { return r.client.Close() }
 
+// Client returns the connections, for what else replicas share there. They are
+// closed with r.
+func (r *Redis) Client() *redis.Client { return r.client }
+
 // pingTime is how long an answer of Ping counts.
 const pingTime = time.Second
 

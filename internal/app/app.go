@@ -44,7 +44,7 @@ type App struct {
 	metrics  *telemetry.Metrics
 
 	toProvider, toAzure, toModels *http.Transport
-	store                         *authn.Redis // nil: sessions are in their cookies
+	store                         *authn.Redis // nil: replicas share nothing
 
 	proxy       *proxy.Proxy
 	readiness   *readiness
@@ -107,6 +107,8 @@ func (a *App) newProxy(who callers, f *fleet) (*proxy.Proxy, error) {
 		Ready:  a.readiness.public,
 		Record: a.records(),
 		Routes: f.routes(),
+
+		Limiter: a.newLimiter(),
 
 		ReadTimeout: a.settings.ReadHeaderTimeout,
 	}

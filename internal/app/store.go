@@ -13,10 +13,10 @@ import (
 	"amlproxy/proxy"
 )
 
-// sessionStore returns where sessions are shared, nil for nowhere.
-func sessionStore(s *config.Settings, pool *x509.CertPool) (*authn.Redis, error) {
+// newStore returns where replicas share sessions and limits, nil for nowhere.
+func newStore(s *config.Settings, pool *x509.CertPool) (*authn.Redis, error) {
 	if s.RedisURL.IsZero() {
-		return nil, nil //nolint:nilnil // sessions are in their cookies then
+		return nil, nil //nolint:nilnil // nothing is shared then
 	}
 	return authn.NewRedis(authn.RedisConfig{URL: s.RedisURL, Roots: pool})
 }

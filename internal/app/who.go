@@ -20,7 +20,7 @@ type callers struct {
 	authenticator authn.Authenticator
 	login         *authn.Login    // nil when no login is configured
 	sessions      *authn.Sessions // nil when no login is configured
-	store         *authn.Redis    // nil when sessions are in their cookies
+	store         *authn.Redis    // nil: replicas share nothing
 	issuers       []string
 }
 
@@ -33,6 +33,10 @@ func newCallers(s *config.Settings, client *http.Client, pool *x509.CertPool, na
 	vocabulary := func() string { return names.Load().fingerprint }
 	bearer := authn.BearerConfig{ClientID: s.OIDCClientID, Client: client, Claims: claims, Vocabulary: vocabulary}
 	var all []authn.Authenticator
+	var err error
+	if c.store, err = newStore(s, pool); err != nil {
+		return callers{}, err
+	}
 	if s.Login() {
 		issuer := authn.Issuer{
 			URL: s.OIDCIssuer, Audiences: s.OIDCAudiences, Tenants: s.OIDCTenants, Algorithms: s.OIDCAlgorithms,
@@ -40,14 +44,9 @@ func newCallers(s *config.Settings, client *http.Client, pool *x509.CertPool, na
 		}
 		issuer.Endpoints = endpointsOf(s)
 		bearer.Issuers = append(bearer.Issuers, issuer)
-		store, err := sessionStore(s, pool)
-		if err != nil {
-			return callers{}, err
-		}
-		c.store = store
 		sessions, err := authn.NewSessions(authn.SessionsConfig{
 			Secrets: s.CookieSecrets, Secure: s.PublicURL.Scheme == "https",
-			Idle: s.SessionIdle, Max: s.SessionMax, Refresh: s.SessionRefresh, Redis: store, Observe: observe,
+			Idle: s.SessionIdle, Max: s.SessionMax, Refresh: s.SessionRefresh, Redis: c.store, Observe: observe,
 		})
 		if err != nil {
 			return callers{}, err

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// redis judges where sessions are shared, and says what follows from not sharing
+// redis judges where sessions and limits are shared, and says what follows from not sharing
 // them. The URL may hold a password, so nothing of it is repeated.
 func (c *checker) redis() {
 	where := c.place("REDIS_URL")
@@ -15,13 +15,20 @@ func (c *checker) redis() {
 		c.s.Notes = append(c.s.Notes, where+": is not set: a back-channel logout, a sign-out and a sign-out everywhere are known to the one process that is told, until it restarts")
 	}
 	switch {
-	case c.has("REDIS_URL") && !c.has("OIDC_ISSUER"):
-		c.add(where, "has no effect without "+Prefix+"OIDC_ISSUER: there are no sessions to share")
 	case c.has("REDIS_URL"):
 		c.redisURL(where, c.s.RedisURL.Reveal())
 	case !c.s.Login():
 	case slices.Contains(c.s.OIDCScopes, "offline_access"):
 		c.warn(Prefix+"OIDC_SCOPES", "asks for offline_access without "+Prefix+"REDIS_URL: each replica then uses the refresh token by itself, which a provider that lets it work once may take for a theft; with more than one replica, share the sessions")
+	}
+}
+
+// shared says so if there is nothing that replicas could share. A limit may come
+// with the next routes file, so that is no mistake.
+func (c *checker) shared() {
+	limited := slices.ContainsFunc(c.s.Routes, func(r Route) bool { return r.RateLimit != nil })
+	if c.has("REDIS_URL") && !c.s.Login() && !limited {
+		c.s.Notes = append(c.s.Notes, c.place("REDIS_URL")+": nothing is shared so far: there is no login, and no route has a rate_limit")
 	}
 }
 

@@ -65,7 +65,7 @@ type Settings struct {
 	SessionRefresh        time.Duration  `env:"SESSION_REFRESH" envDefault:"15m" doc:"Claims older than this are renewed through the refresh token."`
 	ReturnOrigins         []string       `env:"RETURN_ORIGINS" doc:"Other origins that rd may return to after login."`
 
-	RedisURL secret.Value `env:"REDIS_URL" doc:"Where replicas share sessions, which makes ending one an end everywhere: redis://[user:password@]host[:port][/database], or rediss:// for TLS."`
+	RedisURL secret.Value `env:"REDIS_URL" doc:"Where replicas share rate limits, and sessions, which makes ending one an end everywhere: redis://[user:password@]host[:port][/database], or rediss:// for TLS."`
 
 	WorkspaceConfig string `env:"WORKSPACE_CONFIG" group:"The workspace" doc:"The workspace's config.json; found as the SDK finds it when absent."`
 	SubscriptionID  string `env:"SUBSCRIPTION_ID" doc:"With RESOURCE_GROUP and WORKSPACE_NAME: the workspace, instead of the file."`

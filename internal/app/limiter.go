@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	redisrate "github.com/go-redis/redis_rate/v10"
+	"go.uber.org/zap"
+
+	"amlproxy/proxy"
+)
+
+const (
+	// limitTime is how long a request waits for Redis to count it.
+	limitTime = 100 * time.Millisecond
+	// limitPause is how long nobody asks Redis after it failed; then one request
+	// does, and the others follow when that one was answered.
+	limitPause = time.Second
+)
+
+// A limiter keeps the buckets of all replicas in Redis.
+type limiter struct {
+	redis *redisrate.Limiter
+	told  func(error) // of the first failure, and with nil of the first success after it
+
+	// retry is when Redis may be asked again, in nanoseconds; 0: it answers.
+	retry atomic.Int64
+}
+
+// errLimitPause stands for a failure that was seen a moment ago.
+var errLimitPause = fmt.Errorf("redis was not asked: it failed less than %s ago", limitPause)
+
+// Take implements [proxy.Limiter]. It does not end with the request: a caller that
+// leaves would look like a Redis that does not answer.
+func (l *limiter) Take(ctx context.Context, key string, limit proxy.RateLimit) (time.Duration, error) {
+	retry := l.retry.Load()
+	if !l.mayAsk(retry) {
+		return 0, errLimitPause
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limitTime)
+	defer cancel()
+	got, err := l.redis.Allow(ctx, "amlproxy:"+key, redisrate.Limit{Rate: limit.Requests, Burst: limit.Burst, Period: limit.Per})
+	if err != nil {
+		if l.retry.Swap(time.Now().Add(limitPause).UnixNano()) == 0 {
+			l.told(err)
+		}
+		return 0, err
+	}
+	if retry != 0 && l.retry.Swap(0) != 0 {
+		l.told(nil)
+	}
+	return max(got.RetryAfter, 0), nil // -1: it may go on
+}
+
+// mayAsk lets everybody ask Redis while it answers, and one request a pause while
+// it does not.
+func (l *limiter) mayAsk(retry int64) bool {
+	now := time.Now()
+	return retry == 0 || now.UnixNano() >= retry && l.retry.CompareAndSwap(retry, now.Add(limitPause).UnixNano())
+}
+
+// newLimiter returns what shares the rate limits with other replicas, nil if
+// nothing does.
+func (a *App) newLimiter() proxy.Limiter {
+	if a.store == nil {
+		return nil
+	}
+	log := a.log.Named("limits")
+	return &limiter{redis: redisrate.NewLimiter(a.store.Client()), told: func(err error) {
+		if err != nil {
+			log.Warn("rate limits are kept by this replica alone until Redis counts again", zap.Error(err))
+			return
+		}
+		log.Info("rate limits are shared again")
+	}}
+}
