@@ -80,7 +80,9 @@ func (l *Login) logOut(ctx context.Context, raw string) error {
 	if !first {
 		return invalid("the logout token was used before")
 	}
-	return l.sessions.keeper.endAll(ctx, logout{issuer: c.text("iss"), subject: c.text("sub"), session: c.text("sid")})
+	// Their refresh tokens are the provider's to revoke, or to leave (section 2.7).
+	_, err = l.sessions.keeper.endAll(ctx, logout{issuer: c.text("iss"), subject: c.text("sub"), session: c.text("sid")})
+	return err
 }
 
 // verifyLogoutToken is section 2.6. What keeps other tokens from being taken for

@@ -84,27 +84,35 @@ func (c *client) ask(ctx context.Context, form url.Values) (*oauth2.Token, error
 	if err != nil {
 		return nil, err
 	}
-	m, header := held.value, http.Header{}
-	if err := (*c.prove.Load())(header, form, m); err != nil {
-		return nil, fmt.Errorf("proving who asks: %w", err)
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, m.endpoint.TokenURL, strings.NewReader(form.Encode()))
+	status, body, err := c.post(ctx, held.value, held.value.endpoint.TokenURL, form)
 	if err != nil {
 		return nil, err
+	}
+	return readTokens(status, body)
+}
+
+// post sends a form to an endpoint of the provider, with what proves who sends it.
+func (c *client) post(ctx context.Context, m *metadata, address string, form url.Values) (status int, body []byte, err error) {
+	header := http.Header{}
+	if err := (*c.prove.Load())(header, form, m); err != nil {
+		return 0, nil, fmt.Errorf("proving who asks: %w", err)
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		return 0, nil, err
 	}
 	r.Header = header
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.Header.Set("Accept", "application/json")
 	answer, err := c.http.Do(r)
 	if err != nil {
-		return nil, brief(err)
+		return 0, nil, brief(err)
 	}
 	defer func() { _ = answer.Body.Close() }()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return nil, fmt.Errorf("reading the answer: %w", err)
+	if body, err = io.ReadAll(answer.Body); err != nil {
+		return 0, nil, fmt.Errorf("reading the answer: %w", err)
 	}
-	return readTokens(answer.StatusCode, body)
+	return answer.StatusCode, body, nil
 }
 
 // readTokens reads an answer of the token endpoint (RFC 6749 sections 5.1 and

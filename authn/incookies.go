@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"amlproxy/internal/secret"
 )
 
 // inCookies is the keeper of sessions that are in their cookies. Nobody shares
@@ -21,10 +23,10 @@ func (k *inCookies) begin(_ context.Context, held *session) (string, time.Time, 
 	return k.sealer.seal(k.name, expires, held.pack(false)), expires, nil
 }
 
-func (k *inCookies) find(_ context.Context, value string, now time.Time) (*session, error) {
+func (k *inCookies) find(_ context.Context, value string, now time.Time, whole bool) (*session, error) {
 	var held *session
 	var malformed error
-	young := func(claimed time.Time) bool { return !older(claimed, now, k.refresh) }
+	young := func(claimed time.Time) bool { return !whole && !older(claimed, now, k.refresh) }
 	if err := k.sealer.read(k.name, value, func(plain []byte) { held, malformed = unpackUnless(plain, young) }); err != nil {
 		return nil, err
 	}
@@ -46,9 +48,10 @@ func (k *inCookies) end(_ context.Context, held *session) error {
 	return nil
 }
 
-func (k *inCookies) endAll(_ context.Context, which logout) error {
+// endAll knows no refresh token: they are in cookies that did not come.
+func (k *inCookies) endAll(_ context.Context, which logout) ([]secret.Value, error) {
 	k.ended.addAll(which)
-	return nil
+	return nil, nil
 }
 
 func (k *inCookies) once(_ context.Context, name string, until time.Time) (bool, error) {

@@ -104,7 +104,7 @@ func (k *inRedis) left(created, now time.Time) time.Duration {
 	return max(time.Second, min(k.idle, created.Add(k.max).Sub(now)))
 }
 
-func (k *inRedis) find(ctx context.Context, value string, now time.Time) (*session, error) {
+func (k *inRedis) find(ctx context.Context, value string, now time.Time, _ bool) (*session, error) {
 	plain, _, err := k.cookie.open(k.name, value)
 	if err != nil {
 		return nil, err
@@ -180,26 +180,52 @@ func (k *inRedis) end(ctx context.Context, held *session) error {
 	return nil
 }
 
-func (k *inRedis) endAll(ctx context.Context, which logout) error {
+func (k *inRedis) endAll(ctx context.Context, which logout) ([]secret.Value, error) {
 	ctx, cancel := context.WithTimeout(ctx, redisTime)
 	defer cancel()
 	index := which.redisKey()
 	keys, err := k.client.ZRange(ctx, index, 0, -1).Result()
-	if err == nil && len(keys) > 0 {
-		_, err = k.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-			p.Del(ctx, keys...)
-			members := make([]any, len(keys))
-			for i, key := range keys {
-				members[i] = key
-			}
-			p.ZRem(ctx, index, members...) // and none that was added since
-			return nil
-		})
+	if err != nil || len(keys) == 0 {
+		return nil, k.endedAll(err)
 	}
+	var values *redis.SliceCmd
+	_, err = k.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		values = p.MGet(ctx, keys...)
+		p.Del(ctx, keys...)
+		members := make([]any, len(keys))
+		for i, key := range keys {
+			members[i] = key
+		}
+		p.ZRem(ctx, index, members...) // and none that was added since
+		return nil
+	})
+	if err != nil {
+		return nil, k.endedAll(err)
+	}
+	return k.refreshTokens(keys, values.Val()), nil
+}
+
+func (k *inRedis) endedAll(err error) error {
 	if err != nil {
 		return storeFailed("ending sessions", err)
 	}
 	return nil
+}
+
+// refreshTokens reads them from values that were sealed under keys.
+func (k *inRedis) refreshTokens(keys []string, values []any) []secret.Value {
+	var all []secret.Value
+	for i, value := range values {
+		sealed, _ := value.(string) // nil for a session that is over
+		plain, _, err := k.value.open(keys[i], sealed)
+		if err != nil {
+			continue
+		}
+		if held, err := unpackSession(plain); err == nil && !held.tokens.Refresh.IsZero() {
+			all = append(all, held.tokens.Refresh)
+		}
+	}
+	return all
 }
 
 func (k *inRedis) once(ctx context.Context, name string, until time.Time) (bool, error) {

@@ -69,6 +69,7 @@ type Login struct {
 	sessions      *Sessions
 	flows         flows
 	redemptions   *redemptions
+	revoking      chan struct{} // holds one for each that is under way
 	keepGroups    func(string) bool
 	claims        func() []string
 	vocabulary    func() string
@@ -98,6 +99,7 @@ func NewLogin(cfg LoginConfig) (*Login, error) {
 		sessions:      cfg.Sessions,
 		flows:         flows{cookies: cfg.Sessions.cookies, sealer: sealer, site: http.SameSiteLaxMode},
 		redemptions:   newRedemptions(),
+		revoking:      make(chan struct{}, maxRevocations),
 		keepGroups:    cfg.KeepGroups,
 		claims:        orNone(cfg.Claims),
 		vocabulary:    orSilent(cfg.Vocabulary),

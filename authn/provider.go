@@ -35,6 +35,7 @@ type metadata struct {
 	Keys       string   `json:"jwks_uri"`
 	UserInfo   string   `json:"userinfo_endpoint"`
 	EndSession string   `json:"end_session_endpoint"`
+	Revocation string   `json:"revocation_endpoint"` // RFC 8414 section 2
 	TokenAuth  []string `json:"token_endpoint_auth_methods_supported"`
 	// AssertionAlgs are what a client's assertion may be signed with.
 	AssertionAlgs []string `json:"token_endpoint_auth_signing_alg_values_supported"`
@@ -91,7 +92,7 @@ func (p *provider) endpoints(context.Context) (*metadata, error) {
 }
 
 func (p *provider) checkEndpoints(m *metadata) error {
-	for _, address := range []string{m.Keys, m.endpoint.AuthURL, m.endpoint.TokenURL, m.UserInfo, m.EndSession} {
+	for _, address := range []string{m.Keys, m.endpoint.AuthURL, m.endpoint.TokenURL, m.UserInfo, m.EndSession, m.Revocation} {
 		if err := p.checkEndpoint(address); err != nil {
 			return fmt.Errorf("endpoints of %s: %w", p.URL, err)
 		}

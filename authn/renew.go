@@ -154,6 +154,16 @@ func (e *renewal) newest(held *session) *session {
 	return held
 }
 
+// latest returns the newest version of held that this process knows.
+func (all *renewals) latest(held *session) *session {
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if e, there := all.all.Peek(held.id); there {
+		return e.newest(held)
+	}
+	return held
+}
+
 func (e *renewal) refuses(held *session) bool { return e.refused && held.turn <= e.turn }
 
 // launch renews held; s.renewals is locked.

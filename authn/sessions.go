@@ -65,14 +65,16 @@ type Sessions struct {
 type keeper interface {
 	// begin keeps a session, and returns the cookie's value and its end.
 	begin(ctx context.Context, held *session) (value string, expires time.Time, err error)
-	// find returns the session that a cookie's value stands for.
-	find(ctx context.Context, value string, now time.Time) (*session, error)
+	// find returns the session that a cookie's value stands for. Only if it is to
+	// be whole, a refresh token that nothing needs yet is read as well.
+	find(ctx context.Context, value string, now time.Time, whole bool) (*session, error)
 	// renew lets ask renew a session, once for all who share the keeper, and keeps
 	// what comes of it.
 	renew(ctx context.Context, held *session, ask func(context.Context, *session) (*session, error)) (*session, error)
-	// end forgets a session, endAll those that a provider means.
+	// end forgets a session, endAll those that a provider means. It returns the
+	// refresh tokens that they had, as far as it knows them.
 	end(ctx context.Context, held *session) error
-	endAll(ctx context.Context, which logout) error
+	endAll(ctx context.Context, which logout) (refresh []secret.Value, err error)
 	// over reports of each whether it was ended, or not used for too long.
 	over(ctx context.Context, held []*session) ([]bool, error)
 	// once reports whether this is the first time that it is asked about name.
@@ -151,7 +153,7 @@ func (s *Sessions) Shared() bool {
 // the provider; a new cookie is added to answer. Where no answer can carry one it
 // is nil, and nothing is renewed.
 func (s *Sessions) Authenticate(answer http.Header, r *http.Request) (*Identity, error) {
-	held, err := s.find(r, time.Now())
+	held, err := s.find(r, time.Now(), false)
 	if err != nil {
 		return nil, err
 	}
@@ -180,7 +182,7 @@ func (s *Sessions) known(id *Identity) *Identity {
 }
 
 // find returns the session that r carries.
-func (s *Sessions) find(r *http.Request, now time.Time) (*session, error) {
+func (s *Sessions) find(r *http.Request, now time.Time, whole bool) (*session, error) {
 	values := s.cookies.values(r)
 	if len(values) == 0 && len(r.CookiesNamed(s.cookies.name())) == 0 {
 		return nil, &Error{Kind: ErrNone}
@@ -188,7 +190,7 @@ func (s *Sessions) find(r *http.Request, now time.Time) (*session, error) {
 	err := errSeal
 	for _, value := range values {
 		var held *session
-		held, err = s.keeper.find(r.Context(), value, now)
+		held, err = s.keeper.find(r.Context(), value, now, whole)
 		if err == nil && s.admits != nil && !s.admits(held.identity) {
 			err = fmt.Errorf("session %s is of %q, tenant %q", held.label(), held.identity.Issuer, held.identity.Tenant)
 		}
@@ -264,17 +266,24 @@ func (s *Sessions) hand(answer http.Header, r *http.Request, made kept) error {
 // or ErrInvalid if r carries no session; the cookie is kept then, since what it
 // stands for is.
 func (s *Sessions) End(answer http.Header, r *http.Request, everywhere bool) (idToken secret.Value, err error) {
-	held, err := s.find(r, time.Now())
+	tokens, _, err := s.end(answer, r, everywhere)
+	return tokens.ID, err
+}
+
+// end is End. It returns all that the session held, and what else is known of the
+// refresh tokens that are not needed any more.
+func (s *Sessions) end(answer http.Header, r *http.Request, everywhere bool) (tokens Tokens, others []secret.Value, err error) {
+	held, err := s.find(r, time.Now(), true)
 	switch {
 	case err == nil && everywhere:
-		err = s.keeper.endAll(r.Context(), logout{issuer: held.identity.Issuer, subject: held.identity.Subject})
+		others, err = s.keeper.endAll(r.Context(), logout{issuer: held.identity.Issuer, subject: held.identity.Subject})
 	case err == nil:
 		err = s.keeper.end(r.Context(), held)
 	case !everywhere && !errors.Is(err, ErrUnavailable):
 		held, err = new(session), nil // there is nothing to end but a broken cookie
 	}
 	if err != nil {
-		return secret.Value{}, err
+		return Tokens{}, nil, err
 	}
 	switch {
 	case everywhere:
@@ -284,5 +293,5 @@ func (s *Sessions) End(answer http.Header, r *http.Request, everywhere bool) (id
 	}
 	s.cookies.set(answer, s.cookies.name(), "", time.Time{}, http.SameSiteLaxMode)
 	s.cookies.clear(answer, r, 1)
-	return held.tokens.ID, nil
+	return s.renewals.latest(held).tokens, others, nil
 }

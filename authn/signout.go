@@ -5,38 +5,64 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"errors"
+	"fmt"
+	"html"
 	"net/http"
 	"net/url"
 	"time"
 )
 
-// SignOut answers /oauth2/sign_out?rd=: it ends the session in this browser, or
-// with everywhere=1 all sessions of whoever is signed in there, and goes on to
-// the provider, which ends the one there (OpenID Connect RP-Initiated
-// Logout 1.0) and sends the browser to /oauth2/sign_in, where SignedOut knows rd.
-// If the provider has no such endpoint, or cannot say so now, it goes to rd.
+// SignOut answers /oauth2/sign_out?rd=: it ends the session in this browser and goes
+// on to the provider, which ends the one there (OpenID Connect RP-Initiated Logout
+// 1.0) and sends the browser to /oauth2/sign_in, where SignedOut knows rd. If the
+// provider has no such endpoint, or cannot say so now, it goes to rd.
+//
+// With everywhere=1 all sessions of whoever is signed in there end, which only a
+// POST may ask for: ErrInvalid with Malformed set otherwise.
 func (l *Login) SignOut(w http.ResponseWriter, r *http.Request) error {
 	back, ok := l.ReturnPath(r.URL.Query().Get("rd"))
 	if !ok {
 		back = "/oauth2/sign_in"
 	}
+	everywhere := r.URL.Query().Get("everywhere") == "1"
+	if everywhere && r.Method != http.MethodPost {
+		return &Error{Kind: ErrInvalid, Malformed: true, Detail: "all sessions are ended by a POST"}
+	}
 	hints := l.hints(r)
-	idToken, err := l.sessions.End(w.Header(), r, r.URL.Query().Get("everywhere") == "1")
+	tokens, others, err := l.sessions.end(w.Header(), r, everywhere)
 	switch {
 	case errors.Is(err, ErrNone), errors.Is(err, ErrInvalid):
 		return caused(forbidden("nobody is signed in here whose sessions could be ended"), errors.New(err.Error()))
 	case err != nil:
 		return err
 	}
-	if !idToken.IsZero() {
-		hints.Set("id_token_hint", idToken.Reveal())
+	l.revoke(append(others, tokens.Refresh)...)
+	if !tokens.ID.IsZero() {
+		hints.Set("id_token_hint", tokens.ID.Reveal())
 	}
 	l.flows.forget(w.Header(), r)
 	if address, found := l.endSession(w.Header(), r, back, hints); found {
 		back = address
 	}
-	redirect(w, back)
+	if everywhere {
+		onward(w, back)
+	} else {
+		redirect(w, back)
+	}
 	return nil
+}
+
+// onward sends the browser on by a page. What follows a form by a redirect has to
+// be named in form-action of the page that the form is on (CSP Level 3 section
+// 6.5.1, as Chromium does it), and no page can name every provider.
+func onward(w http.ResponseWriter, address string) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Refresh", "0; url="+address)
+	_, _ = fmt.Fprintf(w, "<!doctype html><html lang=\"en\"><title>Signed out</title><p><a href=\"%s\">Go on</a>", html.EscapeString(address))
 }
 
 // hints are what tells the provider whose session is to end, so that it need not ask.

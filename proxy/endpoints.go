@@ -125,13 +125,13 @@ func (p *Proxy) serveCallback(x *exchange) *refusal {
 }
 
 // serveSignOut lets no other site sign a person out behind his back; a link that
-// he follows may.
-//
-// Signing out everywhere is more than a link may do: it has to come from a page of
-// the proxy, or from the person alone.
+// he follows may. Signing out everywhere is more than any link may do: a page of the
+// proxy has a form for it.
 func (p *Proxy) serveSignOut(x *exchange) *refusal {
-	own := x.r.Method == http.MethodPost || slices.Contains([]string{"same-origin", "none"}, x.r.Header.Get("Sec-Fetch-Site"))
-	if crossSite(p.csrf, x.r) || x.r.URL.Query().Get("everywhere") == "1" && !own {
+	if x.r.URL.Query().Get("everywhere") == "1" && x.r.Method != http.MethodPost {
+		return methodNotAllowed(http.MethodPost)
+	}
+	if crossSite(p.csrf, x.r) {
 		return crossSiteRefused()
 	}
 	if err := p.login.SignOut(x.w, x.r); err != nil {

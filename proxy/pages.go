@@ -33,7 +33,7 @@ func newPages() (*pages, error) {
 	if err != nil {
 		return nil, fmt.Errorf("parsing the pages: %w", err)
 	}
-	return &pages{templates: templates, policy: "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'none'; " +
+	return &pages{templates: templates, policy: "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'; " +
 		"connect-src 'self'; img-src data:; style-src " + hashOf(styleCSS) + "; script-src " + hashOf(modelsJS)}, nil
 }
 

@@ -17,11 +17,12 @@ func TestSigningOutEverywhereIsNoLinkToFollow(t *testing.T) {
 	}{
 		{"GET", "", "cross-site", 200},
 		{"GET", "", "same-origin", 200},
-		{"GET", "?everywhere=1", "same-origin", 200},
-		{"GET", "?everywhere=1", "none", 200}, // typed in
-		{"GET", "?everywhere=1", "cross-site", 403},
-		{"GET", "?everywhere=1", "same-site", 403},
-		{"GET", "?everywhere=1", "", 403}, // a browser that does not say
+		{"POST", "", "cross-site", 403},
+		{"GET", "?everywhere=1", "same-origin", 405},
+		{"GET", "?everywhere=1", "none", 405}, // typed in, or a link in a message
+		{"GET", "?everywhere=1", "cross-site", 405},
+		{"GET", "?everywhere=1", "", 405},
+		{"HEAD", "?everywhere=1", "same-origin", 405},
 		{"POST", "?everywhere=1", "same-origin", 200},
 		{"POST", "?everywhere=1", "cross-site", 403},
 		{"POST", "?everywhere=1", "same-site", 403},
