@@ -26,6 +26,7 @@ func Load(environ []string) (*Settings, error) {
 		e.parse(&b, issuersFamily+strconv.Itoa(i)+"_", issuersFamily+"n_")
 		s.BearerIssuers = append(s.BearerIssuers, b)
 	}
+	s.Tracing = r.tracing(environ)
 	c := &checker{environment: e, s: s}
 	c.serving()
 	c.login()

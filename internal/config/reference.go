@@ -42,6 +42,10 @@ func Reference() string {
 	}
 	b.WriteString("\nWithout a service principal here, the proxy is who azidentity's default chain finds, by its own names (`AZURE_CLIENT_ID`, `IDENTITY_ENDPOINT`, …).\n" +
 		"`HTTPS_PROXY` and `SSL_CERT_FILE` mean what they mean everywhere.\n")
+	b.WriteString("\n## Traces\n\n" +
+		"Spans are sent, by OTLP over HTTP, when OpenTelemetry's own `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set, and made for nobody else.\n" +
+		"Of the exporter's variables these are read, each with `TRACES_` or without: `ENDPOINT`, `HEADERS`, `TIMEOUT`, `COMPRESSION`, `CERTIFICATE`, `CLIENT_CERTIFICATE`, `CLIENT_KEY`, and `PROTOCOL`, which has to be `http/protobuf`.\n" +
+		"`OTEL_SDK_DISABLED`, `OTEL_TRACES_EXPORTER`, `OTEL_TRACES_SAMPLER`, `OTEL_BSP_…`, `OTEL_SPAN_…`, `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` mean what they mean everywhere; an empty value is none.\n")
 	return b.String()
 }
 

@@ -94,6 +94,8 @@ type Settings struct {
 	// Workspaces are those of the routes file by name, and under "" the one of the
 	// environment: there if it was set, or if some backend is in none of the others.
 	Workspaces map[string]Workspace `env:"-"`
+	// Tracing is where spans go; its names are OpenTelemetry's.
+	Tracing Tracing `env:"-"`
 	// Warnings say what is accepted and still unwise; they are for the log.
 	Warnings []string `env:"-"`
 	// Notes say what follows from the settings, for whoever asks.
