@@ -21,16 +21,25 @@ type tab struct {
 }
 
 // browse starts a Chromium that resolves the estate's names and trusts its
-// servers' key; nothing else about it is special.
-func browse(t *testing.T, e *estate) *tab {
+// servers' key; nothing else about it is special. With other names it resolves
+// those as well, and sends cookies to whom SameSite alone lets it: what else browsers
+// hold back from other sites differs, and protects nobody who has another.
+func browse(t *testing.T, e *estate, others ...string) *tab {
 	t.Helper()
+	profile, rules := t.TempDir(), "MAP * ~NOTFOUND"
+	for _, name := range append(others, proxyName, providerName) {
+		rules = fmt.Sprintf("MAP %s 127.0.0.1, %s", name, rules)
+	}
+	if others != nil {
+		lenient(t, profile)
+	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(chromium(t)),
-		chromedp.Flag("host-resolver-rules", fmt.Sprintf("MAP %s 127.0.0.1, MAP %s 127.0.0.1, MAP * ~NOTFOUND", proxyName, providerName)),
+		chromedp.Flag("host-resolver-rules", rules),
 		chromedp.Flag("ignore-certificate-errors-spki-list", e.pin),
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("no-proxy-server", true),
-		chromedp.UserDataDir(t.TempDir()),
+		chromedp.UserDataDir(profile),
 		chromedp.WindowSize(1100, 900),
 	)
 	ctx, cancel := chromedp.NewExecAllocator(t.Context(), options...)
@@ -41,6 +50,18 @@ func browse(t *testing.T, e *estate) *tab {
 		t.Fatalf("starting Chromium: %v", err)
 	}
 	return &tab{t, ctx}
+}
+
+// lenient writes into a browser's profile that cookies of other sites are not blocked.
+func lenient(t *testing.T, profile string) {
+	t.Helper()
+	file := filepath.Join(profile, "Default", "Preferences")
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(`{"profile": {"cookie_controls_mode": 0, "block_third_party_cookies": false}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func chromium(t *testing.T) string {
