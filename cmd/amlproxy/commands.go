@@ -2,6 +2,9 @@ package main
 
 import (
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -63,7 +66,10 @@ func serve(cmd *cobra.Command, environ []string) error {
 		return &usageError{err}
 	}
 	load := func() (*config.Settings, error) { return config.Load(environ) }
-	proxy, err := app.New(settings, app.Options{Log: cmd.ErrOrStderr(), Load: load})
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	proxy, err := app.New(settings, app.Options{Log: cmd.ErrOrStderr(), Load: load, Hangup: hangup})
 	if err != nil {
 		return &usageError{err}
 	}

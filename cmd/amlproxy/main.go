@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"amlproxy/internal/app"
 )
 
 // Exit codes.
@@ -19,11 +21,26 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	// The second signal ends the program at once.
-	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+	os.Exit(run(untilSignalled(), os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
+}
+
+// untilSignalled returns a context that the first signal ends; the second ends the
+// program at once. SIGTERM is what orchestrators send, who may have others take over;
+// an interrupt is somebody who waits at a terminal.
+func untilSignalled() context.Context {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		first := <-signals
+		signal.Stop(signals)
+		var cause error
+		if first == syscall.SIGTERM {
+			cause = app.ErrReplaced
+		}
+		cancel(cause)
+	}()
+	return ctx
 }
 
 // run is main without the process around it. The environment is handed in, and

@@ -31,9 +31,11 @@ type Options struct {
 	Listener, AdminListener net.Listener
 	// Observe, if not nil, is given every Record, as the access log is.
 	Observe func(proxy.Record)
-	// Load, if not nil, reads the settings again: the routes file is then taken over
-	// when it changes.
+	// Load, if not nil, reads the settings again: they are then taken over when one of
+	// their files changes.
 	Load func() (*config.Settings, error)
+	// Hangup, if not nil, has everything read again at once with each value.
+	Hangup <-chan os.Signal
 }
 
 // An App is a proxy with everything behind it, built and not yet running.
@@ -43,15 +45,16 @@ type App struct {
 	log      *zap.Logger
 	metrics  *telemetry.Metrics
 
-	toProvider, toAzure, toModels *http.Transport
+	toProvider, toAzure, toModels *line
 	store                         *authn.Redis // nil: replicas share nothing
 
 	proxy       *proxy.Proxy
 	readiness   *readiness
+	who         callers
 	fleet       atomic.Pointer[fleet] // of the routes in force
 	named       atomic.Pointer[named] // by them
-	routesStamp string                // of the routes file that was last looked at
-	tls         *tls.Config           // nil: plain http
+	certificate *certificate          // nil: plain http
+	pair        lookout               // its files
 }
 
 // New builds everything that the settings describe. It asks nobody: neither the
@@ -75,20 +78,17 @@ func New(s *config.Settings, o Options) (*App, error) {
 	}
 	a := &App{
 		settings: s, options: o, log: log, metrics: metrics,
-		toProvider: outgoing(pool), toAzure: outgoing(pool), toModels: scoring(pool),
+		toProvider: newLine(outgoing(pool)), toAzure: newLine(outgoing(pool)), toModels: newLine(scoring(pool)),
 	}
 	a.readiness = &readiness{fleet: &a.fleet}
-	if s.RoutesFile != "" {
-		a.routesStamp, _ = stampOf(s.RoutesFile) // a file that is gone again is seen when it is back
-	}
 	names := namedIn(s.Routes)
 	a.named.Store(&names)
 	who, err := newCallers(s, &http.Client{Transport: a.provider()}, pool, &a.named, metrics.Session)
 	if err != nil {
 		return nil, err
 	}
-	a.store, a.readiness.store = who.store, who.store
-	f, err := a.newFleet(s, nil)
+	a.who, a.store, a.readiness.store = who, who.store, who.store
+	f, err := a.newFleet(s, pool, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -144,16 +144,15 @@ func (a *App) loadCertificate() error {
 	if a.settings.TLSCertFile == "" {
 		return nil
 	}
-	c, err := newCertificate(a.settings.TLSCertFile, a.settings.TLSKeyFile)
-	if err != nil {
-		return err
-	}
-	a.tls = &tls.Config{GetCertificate: c.get, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}}
-	return nil
+	var err error
+	a.certificate, err = newCertificate(a.settings)
+	a.pair.read = config.Stamps(a.certificate.files()...)
+	return err
 }
 
 // Run listens and serves until ctx ends, then lets requests finish for as long
-// as DRAIN_TIMEOUT and returns nil. It returns an error if it cannot listen or
+// as DRAIN_TIMEOUT and returns nil. If the cause of ctx's end is ErrReplaced, it goes
+// on serving for DRAIN_DELAY before that. It returns an error if it cannot listen or
 // serve. When it returns, nothing that it started is left.
 func (a *App) Run(ctx context.Context) error {
 	callers, operators, err := a.listen(ctx)
@@ -169,15 +168,22 @@ func (a *App) Run(ctx context.Context) error {
 	a.log.Info("serving", zap.Stringer("address", callers.Addr()), zap.Stringer("admin", operators.Addr()),
 		zap.Int("routes", len(a.settings.Routes)))
 
-	public, operator := a.server(a.proxy), a.server(withoutBody(admin(a.readiness, a.metrics.Handler())))
+	public, operator := a.server(a.parting(a.proxy)), a.server(withoutBody(admin(a.readiness, a.metrics.Handler())))
 	operator.ReadTimeout = a.settings.ReadHeaderTimeout // nobody sends it anything
+	if a.certificate != nil {
+		public.Handler = a.certificate.admits(public.Handler)
+		public.ConnContext = func(ctx context.Context, _ net.Conn) context.Context {
+			return context.WithValue(ctx, admissionKey{}, &admission{})
+		}
+	}
 	group, failed := errgroup.WithContext(ctx)
-	group.Go(func() error { return serve(public, callers) })
+	group.Go(func() error { return serve(public, a.secured(callers)) })
 	group.Go(func() error { return serve(operator, operators) })
-	group.Go(func() error { return a.watchRoutes(failed) })
+	group.Go(func() error { return a.watch(failed) })
 	group.Go(func() error {
 		<-failed.Done()
 		a.readiness.serving.Store(false) // first, so that whoever balances load looks elsewhere
+		a.linger(failed, callers)
 		return a.drain(public, operator)
 	})
 	return group.Wait()
@@ -194,10 +200,15 @@ func (a *App) listen(ctx context.Context) (callers, operators net.Listener, err 
 		_ = callers.Close()
 		return nil, nil, err
 	}
-	if a.tls != nil {
-		callers = tls.NewListener(callers, a.tls)
-	}
 	return callers, operators, nil
+}
+
+// secured is l, with TLS if there is a certificate.
+func (a *App) secured(l net.Listener) net.Listener {
+	if a.certificate == nil {
+		return l
+	}
+	return tls.NewListener(l, a.certificate.config())
 }
 
 func listenOn(ctx context.Context, given net.Listener, setting, address string) (net.Listener, error) {
@@ -242,23 +253,9 @@ func serve(s *http.Server, l net.Listener) error {
 	return nil
 }
 
-// drain lets requests finish, the operator's last: readiness is asked until the end.
-func (a *App) drain(public, operator *http.Server) error {
-	a.log.Info("draining", zap.Duration("at_most", a.settings.DrainTimeout))
-	ctx, cancel := context.WithTimeout(context.Background(), a.settings.DrainTimeout)
-	defer cancel()
-	if err := public.Shutdown(ctx); err != nil {
-		a.log.Warn("requests were cut after DRAIN_TIMEOUT")
-		_ = public.Close()
-	}
-	a.proxy.Drain(ctx)
-	_ = operator.Close()
-	return nil
-}
-
 func (a *App) close() {
 	a.fleet.Load().closeBut(nil)
-	for _, t := range []*http.Transport{a.toProvider, a.toAzure, a.toModels} {
+	for _, t := range []*line{a.toProvider, a.toAzure, a.toModels} {
 		t.CloseIdleConnections()
 	}
 	if a.store != nil {

@@ -2,66 +2,121 @@ package app
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"fmt"
+	"net/http"
 	"os"
-	"sync"
-	"time"
+	"slices"
+	"sync/atomic"
+
+	"amlproxy/internal/config"
 )
 
-// lookAgain is how long a certificate file is not looked at again.
-const lookAgain = time.Second
-
-// A certificate is a pair of files, read again when they change. A pair that
-// cannot be used, one file already new and the other not yet, leaves the old one
-// in place.
+// A certificate is what TLS is served with: a pair of files, and those who may
+// open a connection. It is read again when a file changes. Files that cannot be
+// used, one already new and the other not yet, leave in place what was made of
+// those before. It stands apart from all other settings: a mistake in a route must
+// not let a certificate expire.
 type certificate struct {
-	certFile, keyFile string
+	certFile, keyFile, clientCAFile string
 
-	mu      sync.Mutex
-	current *tls.Certificate
-	stamp   string
-	looked  time.Time
+	current atomic.Pointer[tls.Config]
 }
 
-func newCertificate(certFile, keyFile string) (*certificate, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile}
-	if _, err := c.get(nil); err != nil {
-		return nil, fmt.Errorf("AMLPROXY_TLS_CERT_FILE: %w", err)
-	}
-	return c, nil
+func newCertificate(s *config.Settings) (*certificate, error) {
+	c := &certificate{certFile: s.TLSCertFile, keyFile: s.TLSKeyFile, clientCAFile: s.ClientCAFile}
+	return c, c.read()
 }
 
-// get is a tls.Config's GetCertificate.
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := time.Now()
-	if c.current != nil && now.Sub(c.looked) < lookAgain {
-		return c.current, nil
+// files are those that it is made of.
+func (c *certificate) files() []string {
+	return slices.DeleteFunc([]string{c.certFile, c.keyFile, c.clientCAFile}, func(name string) bool { return name == "" })
+}
+
+// config is for the listener: each handshake is by what is current then.
+func (c *certificate) config() *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return c.current.Load(), nil },
 	}
-	c.looked = now
-	stamp, err := stampOf(c.certFile, c.keyFile)
-	if err == nil && (c.current == nil || stamp != c.stamp) {
-		var fresh tls.Certificate
-		if fresh, err = tls.LoadX509KeyPair(c.certFile, c.keyFile); err == nil {
-			c.current, c.stamp = &fresh, stamp
+}
+
+func (c *certificate) read() error {
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		return fmt.Errorf("AMLPROXY_TLS_CERT_FILE: %w", err)
+	}
+	fresh := &tls.Config{
+		Certificates: []tls.Certificate{pair},
+		MinVersion:   tls.VersionTLS12,
+		NextProtos:   []string{"h2", "http/1.1"},
+	}
+	if c.clientCAFile != "" {
+		if fresh.ClientCAs, err = clientRoots(c.clientCAFile); err != nil {
+			return fmt.Errorf("AMLPROXY_CLIENT_CA_FILE: %w", err)
 		}
+		fresh.ClientAuth = tls.RequireAndVerifyClientCert
+		// A ticket would let in again, without a look at the certificate, whoever was
+		// let in under other roots (CVE-2025-68121).
+		fresh.SessionTicketsDisabled = true
 	}
-	if c.current == nil {
+	c.current.Store(fresh)
+	return nil
+}
+
+func clientRoots(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
 		return nil, err
 	}
-	return c.current, nil
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, errors.New("no certificate in it")
+	}
+	return pool, nil
 }
 
-// stampOf changes when one of the files does.
-func stampOf(files ...string) (string, error) {
-	var stamp string
-	for _, file := range files {
-		info, err := os.Stat(file)
-		if err != nil {
-			return "", err
+// An admission is of one connection: the roots under which its certificate was
+// last found to be good.
+type admission struct{ under atomic.Pointer[x509.CertPool] }
+
+type admissionKey struct{}
+
+// admits lets requests through to h whose connection could be opened now as well: a
+// connection can outlive the roots that it was opened under by days.
+func (c *certificate) admits(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !c.stillAdmits(r) {
+			w.Header().Set("Connection", "close")
+			http.Error(w, "the certificate that this connection was opened with is not good any more", http.StatusMisdirectedRequest)
+			return
 		}
-		stamp += fmt.Sprint(info.ModTime().UnixNano(), info.Size(), ";")
+		h.ServeHTTP(w, r)
+	})
+}
+
+func (c *certificate) stillAdmits(r *http.Request) bool {
+	pool := c.current.Load().ClientCAs
+	if pool == nil {
+		return true
 	}
-	return stamp, nil
+	a, ok := r.Context().Value(admissionKey{}).(*admission)
+	if !ok || r.TLS == nil || len(r.TLS.PeerCertificates) == 0 {
+		return false
+	}
+	if a.under.Load() == pool {
+		return true
+	}
+	between := x509.NewCertPool()
+	for _, cert := range r.TLS.PeerCertificates[1:] {
+		between.AddCert(cert)
+	}
+	_, err := r.TLS.PeerCertificates[0].Verify(x509.VerifyOptions{
+		Roots: pool, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	})
+	if err == nil {
+		a.under.Store(pool)
+	}
+	return err == nil
 }

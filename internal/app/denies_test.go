@@ -296,7 +296,7 @@ func TestNoOptionIsForgotten(t *testing.T) {
 		"URL": "every test here", "Auth": "azureml", "Key": "upstream", "SecondaryKey": "upstream",
 		"Backends": "config", "Workspace": "config",
 		"Public": "", "Access": "", "Methods": "", "Paths": "", "CORS": "", "RateLimit": "", "MaxConcurrent": "",
-		"MaxBody": "", "Timeout": "", "IdentityHeaders": "",
+		"MaxBody": "", "Timeout": "", "IdentityHeaders": "", "TLS": "upstreamtls_test.go", "Host": "proxy",
 		"Any": "", "All": "", "None": "", "Groups": "", "Roles": "", "Scopes": "", "Emails": "", "Domains": "",
 		"Subjects": "", "Clients": "", "Claims": "",
 	}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,13 +19,22 @@ import (
 // A fleet is what one version of the routes needs: the workspaces that their
 // backends are in, and a cache for each backend. It is immutable.
 type fleet struct {
+	pool       *x509.CertPool // of everything outside; nil: the system's
 	workspaces []workspace
 	models     []model
+	ways       []way
+}
+
+// A way is how some backends are called that say so themselves.
+type way struct {
+	of        *config.TLS
+	transport *http.Transport
 }
 
 // A workspace is one of the settings' workspaces that some backend is in.
 type workspace struct {
 	of     config.Workspace
+	cfg    azureml.Config
 	client *azureml.Workspace
 }
 
@@ -42,11 +52,11 @@ type backend struct {
 
 // newFleet builds what s needs. What before, which may be nil, has already is
 // taken over: a route that did not change keeps its credential when others do.
-func (a *App) newFleet(s *config.Settings, before *fleet) (*fleet, error) {
+func (a *App) newFleet(s *config.Settings, pool *x509.CertPool, before *fleet) (*fleet, error) {
 	if before == nil {
 		before = &fleet{}
 	}
-	f := &fleet{}
+	f := &fleet{pool: pool}
 	var errs []error
 	for _, name := range neededWorkspaces(s) {
 		w, err := a.workspaceOf(s, name, before)
@@ -56,7 +66,12 @@ func (a *App) newFleet(s *config.Settings, before *fleet) (*fleet, error) {
 		return nil, err
 	}
 	for i := range s.Routes {
-		f.models = append(f.models, a.newModel(s, &s.Routes[i], f, before))
+		m, err := a.newModel(s, &s.Routes[i], f, before)
+		if err != nil {
+			f.closeBut(before)
+			return nil, fmt.Errorf("%s: %w", s.Routes[i].Where, err)
+		}
+		f.models = append(f.models, m)
 	}
 	return f, nil
 }
@@ -80,15 +95,44 @@ func neededWorkspaces(s *config.Settings) []string {
 func asksAzure(b *config.Backend) bool { return b.URL == nil || b.Auth == config.AuthEntra }
 
 func (a *App) workspaceOf(s *config.Settings, name string, before *fleet) (workspace, error) {
-	of := s.Workspaces[name]
-	if at := slices.IndexFunc(before.workspaces, func(w workspace) bool { return w.of == of }); at >= 0 {
-		return before.workspaces[at], nil
+	w := workspace{of: s.Workspaces[name]}
+	var err error
+	if w.cfg, err = workspaceConfig(s, name, a.azure(), a.log); err != nil {
+		return w, err
 	}
-	client, err := newWorkspace(s, name, a.azure(), a.log)
-	return workspace{of, client}, err
+	if at := slices.IndexFunc(before.workspaces, w.is); at >= 0 {
+		w.client = before.workspaces[at].client
+		return w, nil
+	}
+	w.client, err = azureml.New(w.cfg)
+	return w, err
 }
 
-func (a *App) newModel(s *config.Settings, r *config.Route, f, before *fleet) model {
+// is reports whether both are the same place, which its file may say.
+func (w workspace) is(other workspace) bool {
+	return w.of == other.of && w.cfg.SubscriptionID == other.cfg.SubscriptionID &&
+		w.cfg.ResourceGroup == other.cfg.ResourceGroup && w.cfg.Workspace == other.cfg.Workspace
+}
+
+// identify has the workspaces that f shares with before know who the proxy is now.
+func (f *fleet) identify(before *fleet) error {
+	var errs []error
+	for _, w := range f.workspaces {
+		at := slices.IndexFunc(before.workspaces, w.is)
+		if at < 0 || sameIdentity(before.workspaces[at].cfg.Identity, w.cfg.Identity) {
+			continue
+		}
+		errs = append(errs, w.client.SetIdentity(w.cfg))
+	}
+	return errors.Join(errs...)
+}
+
+func sameIdentity(a, b azureml.Identity) bool {
+	return a.TenantID == b.TenantID && a.ClientID == b.ClientID && a.CertFile == b.CertFile &&
+		a.ClientSecret.Equal(b.ClientSecret) && a.CertPassword.Equal(b.CertPassword)
+}
+
+func (a *App) newModel(s *config.Settings, r *config.Route, f, before *fleet) (model, error) {
 	m := model{}
 	transport := &upstream.Transport{Base: a.toModels, ReplayLimit: int64(s.ReplayLimit)}
 	for n, of := range r.Backends {
@@ -104,9 +148,38 @@ func (a *App) newModel(s *config.Settings, r *config.Route, f, before *fleet) mo
 		}
 		m.backends = append(m.backends, b)
 		transport.Backends = append(transport.Backends, b.cache)
+		base, err := f.wayTo(&of, before)
+		if err != nil {
+			return m, err
+		}
+		transport.Bases = append(transport.Bases, base)
 	}
 	m.route = proxyRoute(r, transport)
-	return m
+	return m, nil
+}
+
+// wayTo returns how b is called, nil for as everything else. Those that are called
+// alike share their connections.
+func (f *fleet) wayTo(b *config.Backend, before *fleet) (http.RoundTripper, error) {
+	if b.TLS == nil {
+		return nil, nil //nolint:nilnil // upstream.Transport takes its Base then
+	}
+	alike := func(w way) bool { return w.of.Equal(b.TLS) }
+	if at := slices.IndexFunc(f.ways, alike); at >= 0 {
+		return f.ways[at].transport, nil
+	}
+	w := way{of: b.TLS}
+	at := slices.IndexFunc(before.ways, alike)
+	if at >= 0 && (b.TLS.CA != "" || f.pool.Equal(before.pool)) {
+		w = before.ways[at]
+	} else {
+		var err error
+		if w.transport, err = scoringWith(b.TLS, f.pool); err != nil {
+			return nil, err
+		}
+	}
+	f.ways = append(f.ways, w)
+	return w.transport, nil
 }
 
 // cacheOf returns the cache of a backend that is already there.
@@ -158,6 +231,9 @@ func (f *fleet) closeBut(kept *fleet) {
 		for _, w := range kept.workspaces {
 			used[w.client] = true
 		}
+		for _, w := range kept.ways {
+			used[w.transport] = true
+		}
 	}
 	f.each(func(_ string, _ int, b *backend) {
 		if !used[b.cache] {
@@ -169,19 +245,32 @@ func (f *fleet) closeBut(kept *fleet) {
 			_ = w.client.Close()
 		}
 	}
+	for _, w := range f.ways {
+		if !used[w.transport] {
+			w.transport.CloseIdleConnections()
+		}
+	}
 }
 
 // newWorkspace wires package azureml for one of the settings' workspaces. The
 // environment's may be none, when only Entra tokens are asked for.
 func newWorkspace(s *config.Settings, name string, transport http.RoundTripper, log *zap.Logger) (*azureml.Workspace, error) {
-	place, err := placeOf(s, name)
+	cfg, err := workspaceConfig(s, name, transport, log)
 	if err != nil {
 		return nil, err
+	}
+	return azureml.New(cfg)
+}
+
+func workspaceConfig(s *config.Settings, name string, transport http.RoundTripper, log *zap.Logger) (azureml.Config, error) {
+	place, err := placeOf(s, name)
+	if err != nil {
+		return azureml.Config{}, err
 	}
 	prompt := func(message string) { log.Warn("the operator has to sign in to Azure", zap.String("do", message)) }
 	cfg := AzureConfig(s, place, transport, prompt)
 	cfg.Notice = func(message string) { log.Warn(message, zap.String("workspace", place.Workspace)) }
-	return azureml.New(cfg)
+	return cfg, nil
 }
 
 func placeOf(s *config.Settings, name string) (azureml.Location, error) {

@@ -3,11 +3,15 @@ package app
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
+
+	"amlproxy/internal/config"
 )
 
 // roots returns the system's roots and those of file, nil for the system's alone.
@@ -34,8 +38,10 @@ func roots(file string) (*x509.CertPool, error) {
 // HTTPS_PROXY and NO_PROXY mean what they mean everywhere.
 func outgoing(pool *x509.CertPool) *http.Transport {
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		Proxy:       http.ProxyFromEnvironment,
+		DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		// Without a cache of sessions every handshake looks at the certificate anew:
+		// nothing that other roots let in is resumed (CVE-2025-68121).
 		TLSClientConfig:       &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12},
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
@@ -57,3 +63,45 @@ func scoring(pool *x509.CertPool) *http.Transport {
 	t.MaxResponseHeaderBytes = 256 << 10
 	return t
 }
+
+// scoringWith is scoring for a backend that is called in a way of its own.
+func scoringWith(own *config.TLS, pool *x509.CertPool) (*http.Transport, error) {
+	t := scoring(pool)
+	t.TLSClientConfig.ServerName = own.ServerName
+	if own.CA != "" {
+		t.TLSClientConfig.RootCAs = x509.NewCertPool()
+		if !t.TLSClientConfig.RootCAs.AppendCertsFromPEM([]byte(own.CA)) {
+			return nil, errors.New("tls: ca_file holds no certificate")
+		}
+	}
+	if own.Cert != "" {
+		pair, err := tls.X509KeyPair([]byte(own.Cert), []byte(own.Key.Reveal()))
+		if err != nil {
+			return nil, fmt.Errorf("tls: %w", err)
+		}
+		t.TLSClientConfig.Certificates = []tls.Certificate{pair}
+	}
+	return t, nil
+}
+
+// A line is an http.RoundTripper whose Transport can be exchanged: a request under
+// way ends on the one that it began on, and the next is sent on the new one.
+type line struct {
+	current atomic.Pointer[http.Transport]
+}
+
+func newLine(t *http.Transport) *line {
+	l := &line{}
+	l.current.Store(t)
+	return l
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (l *line) RoundTrip(r *http.Request) (*http.Response, error) {
+	return l.current.Load().RoundTrip(r)
+}
+
+// CloseIdleConnections is what an http.Client looks for.
+func (l *line) CloseIdleConnections() { l.current.Load().CloseIdleConnections() }
+
+func (l *line) exchange(t *http.Transport) { l.current.Swap(t).CloseIdleConnections() }

@@ -22,6 +22,25 @@ type callers struct {
 	sessions      *authn.Sessions // nil when no login is configured
 	store         *authn.Redis    // nil: replicas share nothing
 	issuers       []string
+	proof         authn.LoginConfig // how the login's client proves itself, among others
+}
+
+// takeOver takes what can be replaced while people are signed in: the secrets that
+// sessions are sealed with, and how the login's client proves itself.
+func (c callers) takeOver(fresh *config.Settings) error {
+	if c.login == nil {
+		return nil
+	}
+	proof := c.proof
+	var err error
+	if proof.ClientKey, proof.ClientAssertion, err = proofOfClient(fresh); err != nil {
+		return err
+	}
+	proof.ClientSecret = fresh.OIDCClientSecret
+	if err := c.login.SetClient(proof); err != nil {
+		return err
+	}
+	return c.sessions.SetSecrets(fresh.CookieSecrets)
 }
 
 // newCallers wires package authn from the settings. names is what the rules in
@@ -58,9 +77,10 @@ func newCallers(s *config.Settings, client *http.Client, pool *x509.CertPool, na
 			SecretMethod: s.OIDCClientAuth, FormPost: s.OIDCResponseMode == "form_post",
 			Parameters: s.LoginParameters(), StartParameters: s.StartParameters(),
 		}
-		if err := proveClient(&login, s); err != nil {
+		if login.ClientKey, login.ClientAssertion, err = proofOfClient(s); err != nil {
 			return callers{}, err
 		}
+		c.proof = login
 		c.login, err = authn.NewLogin(login)
 		if err != nil {
 			return callers{}, err
@@ -89,20 +109,19 @@ func newCallers(s *config.Settings, client *http.Client, pool *x509.CertPool, na
 	return c, nil
 }
 
-// proveClient says how the login's client proves itself, unless it is by a secret.
-func proveClient(cfg *authn.LoginConfig, s *config.Settings) error {
+// proofOfClient returns how the login's client proves itself, unless it is by a secret.
+func proofOfClient(s *config.Settings) (*authn.ClientKey, func() (secret.Value, error), error) {
 	if file := s.OIDCAssertionFile; file != "" {
-		cfg.ClientAssertion = func() (secret.Value, error) { return config.ReadAssertion(file) }
+		return nil, func() (secret.Value, error) { return config.ReadAssertion(file) }, nil
 	}
 	if s.OIDCClientKeyFile == "" {
-		return nil
+		return nil, nil, nil
 	}
 	key, cert, err := config.ReadClientKey(s.OIDCClientKeyFile, s.OIDCClientCertFile)
 	if err != nil {
-		return fmt.Errorf("the key of the login's client: %w", err)
+		return nil, nil, fmt.Errorf("the key of the login's client: %w", err)
 	}
-	cfg.ClientKey = &authn.ClientKey{Key: key, Certificate: cert, ID: s.OIDCClientKeyID, Audience: s.OIDCAssertionAudience}
-	return nil
+	return &authn.ClientKey{Key: key, Certificate: cert, ID: s.OIDCClientKeyID, Audience: s.OIDCAssertionAudience}, nil, nil
 }
 
 // endpointsOf returns the endpoints that were set by hand, nil for discovery.

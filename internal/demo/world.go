@@ -165,6 +165,7 @@ func (w *World) writeSettings(place Place, clientSecret string) (err error) {
 		"AMLPROXY_OIDC_CLIENT_SECRET="+clientSecret,
 		"AMLPROXY_OIDC_AUDIENCES="+audience,
 		"AMLPROXY_COOKIE_SECRET="+cookieSecret(),
+		"AMLPROXY_DRAIN_DELAY=0s", // nobody takes over
 	)
 	return nil
 }
