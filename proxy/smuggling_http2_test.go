@@ -124,7 +124,7 @@ func messages() map[string][]message {
 // TestNothingIsSmuggledThroughHTTP2: as TestNothingIsSmuggled, where the next
 // server speaks HTTP/1.1.
 func TestNothingIsSmuggledThroughHTTP2(t *testing.T) {
-	c := newCourt(t, func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() })
+	c := newCourt(t, 150*time.Millisecond, func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() })
 	for class, all := range messages() {
 		for _, m := range all {
 			for kind, field := range c.pass {
@@ -186,7 +186,7 @@ type answerHTTP2 struct {
 	whole            bool
 }
 
-func (c *court) exchangeHTTP2(t *testing.T, fields [][2]string, m message) (answer answerHTTP2) {
+func (c *court) exchangeHTTP2(t testing.TB, fields [][2]string, m message) (answer answerHTTP2) {
 	t.Helper()
 	at, _ := url.Parse(c.URL)
 	config := c.Client().Transport.(*http.Transport).TLSClientConfig.Clone()

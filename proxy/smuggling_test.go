@@ -18,7 +18,7 @@ import (
 // ways, nor two for one; and every answer, of this connection and of somebody
 // else's, is the one to its own request.
 func TestNothingIsSmuggled(t *testing.T) {
-	c := newCourt(t, (*httptest.Server).Start)
+	c := newCourt(t, 150*time.Millisecond, (*httptest.Server).Start)
 	tried := 0
 	for class, all := range sequences() {
 		for _, s := range all {
@@ -67,8 +67,11 @@ func (c *court) fill(kind, form string) string {
 	).Replace(form)
 }
 
+// whatever are statuses that do not matter.
+const whatever = "whatever"
+
 // try writes one sequence, compares the statuses of the answers and judges each.
-func (c *court) try(t *testing.T, name, bytes, want string) {
+func (c *court) try(t testing.TB, name, bytes, want string) {
 	t.Helper()
 	conn, err := net.Dial("tcp", c.Listener.Addr().String())
 	if err != nil {
@@ -105,14 +108,14 @@ func (c *court) try(t *testing.T, name, bytes, want string) {
 			break
 		}
 	}
-	if got := strings.Join(got, " "); got != want {
+	if got := strings.Join(got, " "); got != want && want != whatever {
 		t.Errorf("%s: answered %s, want %s", name, got, want)
 	}
 	c.checkVictim(t, name)
 }
 
 // checkVictim has somebody else call, through the same connections to the upstream.
-func (c *court) checkVictim(t *testing.T, name string) {
+func (c *court) checkVictim(t testing.TB, name string) {
 	t.Helper()
 	c.called++
 	below := fmt.Sprintf("/victim/%d", c.called)

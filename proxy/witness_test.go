@@ -208,7 +208,8 @@ type court struct {
 	byID   map[string]proxy.Record
 }
 
-func newCourt(t testing.TB, alter func(*httptest.Server)) *court {
+// newCourt returns one that waits for what does not come no longer than patience.
+func newCourt(t testing.TB, patience time.Duration, alter func(*httptest.Server)) *court {
 	t.Helper()
 	c := &court{up: newWitness(t), byID: make(map[string]proxy.Record)}
 	upstream, err := url.Parse(c.up.url())
@@ -218,9 +219,9 @@ func newCourt(t testing.TB, alter func(*httptest.Server)) *court {
 	var routes []proxy.Route
 	routes, c.pass = kinds(through(t, upstream, &http.Transport{MaxIdleConnsPerHost: 1}))
 	c.house = build(t, proxy.Config{
-		Routes: routes, ReadTimeout: 150 * time.Millisecond, BodyTimeout: 150 * time.Millisecond,
+		Routes: routes, ReadTimeout: patience, BodyTimeout: patience,
 	})
-	c.Config.ReadHeaderTimeout = 150 * time.Millisecond
+	c.Config.ReadHeaderTimeout = patience
 	c.Config.MaxHeaderBytes = 64 << 10
 	c.Config.DisableGeneralOptionsHandler = true
 	alter(c.Server)
@@ -265,42 +266,56 @@ func (c *court) judge(t testing.TB, name string, id string, status int, body str
 	}
 }
 
-// close ends the proxy, and judges all that the upstream ever saw.
+// adjourn ends the proxy, and judges all that the upstream saw.
 func (c *court) adjourn(t testing.TB) {
 	t.Helper()
 	c.CloseClientConnections()
 	c.Close()
-	for {
-		r, ok := c.pending()
-		if !ok {
-			break
-		}
-		c.byID[r.RequestID] = r
-	}
+	c.verdict(t)
+}
+
+// verdict judges all that the upstream saw since the last one: each request is one
+// that was authorised by itself, once, and looks as the proxy makes them.
+func (c *court) verdict(t testing.TB) {
+	t.Helper()
 	c.up.mu.Lock()
-	defer c.up.mu.Unlock()
-	for _, b := range c.up.broken {
+	broken, byID := c.up.broken, c.up.byID
+	c.up.broken, c.up.byID = nil, make(map[string][]testimony)
+	c.up.mu.Unlock()
+	for _, b := range broken {
 		t.Errorf("the upstream saw what is no request: %s", b)
 	}
-	for id, all := range c.up.byID {
-		rec, ok := c.byID[id]
+	for id, all := range byID {
+		rec, ok := c.testify(t, id)
 		if !ok || len(all) > rec.Sends || rec.Sends > 1 {
 			t.Errorf("%q was sent %d times, and seen %d times: %q", id, rec.Sends, len(all), all)
 			continue
 		}
-		if rec.Route != "public" && rec.Identity == nil {
-			t.Errorf("nobody's request to %s was sent: %q", rec.Route, all)
-		}
-		below, _ := strings.CutPrefix(rec.Path, "/models/"+rec.Route)
-		if below == "" || below == "/" {
-			below = "/score"
-		}
-		target, _, _ := strings.Cut(all[0].target, "?")
-		if target != below || all[0].method != rec.Method || strings.Contains(all[0].target, "smuggled") {
-			t.Errorf("%s %s was authorised, and %s %s was sent", rec.Method, rec.Path, all[0].method, all[0].target)
-		}
-		if got := fields(all[0].head, "Authorization"); len(got) != 1 || got[0] != "Bearer "+credential {
-			t.Errorf("%s: Authorization %q", rec.Path, got)
-		}
+		c.compare(t, rec, all[0])
+	}
+}
+
+func (c *court) compare(t testing.TB, rec proxy.Record, seen testimony) {
+	t.Helper()
+	if rec.Route != "public" && rec.Identity == nil {
+		t.Errorf("nobody's request to %s was sent: %q", rec.Route, seen)
+	}
+	below, _ := strings.CutPrefix(rec.Path, "/models/"+rec.Route)
+	if below == "" || below == "/" {
+		below = "/score"
+	}
+	target, _, _ := strings.Cut(seen.target, "?")
+	if target != below || seen.method != rec.Method || strings.Contains(seen.target, "smuggled") {
+		t.Errorf("%s %s was authorised, and %s %s was sent", rec.Method, rec.Path, seen.method, seen.target)
+	}
+	if got := fields(seen.head, "Authorization"); len(got) != 1 || got[0] != "Bearer "+credential {
+		t.Errorf("%s: Authorization %q", rec.Path, got)
+	}
+	user := ""
+	if rec.Route == "told" {
+		user = rec.Identity.Subject
+	}
+	if got := strings.Join(fields(seen.head, "X-Forwarded-User"), "|"); got != user {
+		t.Errorf("%s: X-Forwarded-User %q, want %q", rec.Path, got, user)
 	}
 }
