@@ -48,7 +48,7 @@ func (a *answer) Write(p []byte) (int, error) {
 func (a *answer) addAlways(h http.Header) {
 	for name, values := range a.always {
 		if name == "Vary" || name == "Set-Cookie" {
-			h[name] = append(h[name], values...)
+			h[name] = join(h[name], values)
 		} else {
 			h[name] = values
 		}

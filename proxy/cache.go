@@ -10,8 +10,12 @@ import (
 // hand it to anybody. How long the caller's own cache keeps it is the model's to
 // say, and without a word of the model nothing is kept.
 func keepPrivate(h http.Header) {
-	h.Set("Cache-Control", private(strings.ToLower(strings.Join(h.Values("Cache-Control"), ","))))
-	h.Add("Vary", "Cookie, Authorization")
+	if said := h["Cache-Control"]; len(said) == 0 {
+		h["Cache-Control"] = noStore
+	} else {
+		h.Set("Cache-Control", private(strings.ToLower(strings.Join(said, ","))))
+	}
+	h["Vary"] = join(h["Vary"], byCaller)
 	// Each goes before Cache-Control in some cache (RFC 9213), or is all that one of
 	// HTTP/1.0 knows.
 	for name := range h {

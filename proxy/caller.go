@@ -63,12 +63,12 @@ func (c *caller) believe(h http.Header, trusted []netip.Prefix) {
 }
 
 // set says to the model where the request comes from.
-func (c *caller) set(h http.Header) {
+func (c *caller) set(h http.Header, in *values) {
 	if c.chain != "" {
-		h.Set("X-Forwarded-For", c.chain)
+		in.set(h, "X-Forwarded-For", c.chain)
 	}
-	h.Set("X-Forwarded-Proto", c.scheme)
-	h.Set("X-Forwarded-Host", c.host)
+	in.set(h, "X-Forwarded-Proto", c.scheme)
+	in.set(h, "X-Forwarded-Host", c.host)
 }
 
 // addrOf reads an address with or without a port. ::ffff:10.0.0.1 is 10.0.0.1 for

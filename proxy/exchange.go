@@ -30,6 +30,7 @@ type exchange struct {
 	rest   string // of the path, below the route's
 	caller caller
 	record Record
+	values values // of fields that x sets
 
 	counted [2]*atomic.Int64 // of its route, that x is in
 	follows bool             // the caller's trace goes on
@@ -65,7 +66,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		UserAgent: r.UserAgent(),
 		Address:   x.caller.address,
 	}
-	x.w.always.Set("X-Request-Id", x.record.RequestID)
+	x.values.set(x.w.always, "X-Request-Id", x.record.RequestID)
 	if !certain(r) {
 		x.w.always.Set("Connection", "close")
 	}

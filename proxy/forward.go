@@ -82,13 +82,13 @@ func rewrite(pr *httputil.ProxyRequest) {
 	pr.Out.Trailer = nil // a caller's trailer is merged into headers by some servers
 	h := pr.Out.Header
 	scrubRequest(h)
-	x.caller.set(h)
+	x.caller.set(h, &x.values)
 	x.route.identity.set(h, "X-Forwarded-", x.record.Identity)
-	h.Set("X-Request-Id", x.record.RequestID)
+	x.values.set(h, "X-Request-Id", x.record.RequestID)
 	if !x.follows {
 		h.Del("Tracestate") // it belongs to a trace that does not go on
 	}
-	h.Set("Traceparent", x.record.TraceParent)
+	x.values.set(h, "Traceparent", x.record.TraceParent)
 }
 
 // rest2URL returns what lies below the route as a URL, which is what the Transport
@@ -171,8 +171,8 @@ func checkStatus(res *http.Response) error {
 // nothing away: a page must meet all there are (Content Security Policy Level 3
 // section 3.1).
 func harden(h http.Header, public bool) {
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Add("Content-Security-Policy", "sandbox")
+	h["X-Content-Type-Options"] = noSniff
+	h["Content-Security-Policy"] = join(h["Content-Security-Policy"], sandbox)
 	if !public {
 		keepPrivate(h)
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"unicode"
 
 	"amlproxy/authn"
 )
@@ -48,7 +47,7 @@ var (
 // of the length, and only the server knows of which others that is true.
 func scrubRequest(h http.Header) {
 	for name := range h {
-		if strings.ContainsFunc(name, notNameRune) || removed(strings.ToLower(name)) {
+		if removed(name) {
 			delete(h, name)
 		}
 	}
@@ -61,19 +60,29 @@ func scrubRequest(h http.Header) {
 	}
 }
 
-func removed(folded string) bool {
-	if removedNames[folded] {
+func removed(name string) bool {
+	var room [64]byte // most names are shorter
+	folded := room[:0]
+	for i := range len(name) {
+		c := name[i]
+		if c != '-' && !isAlnum(c) {
+			return true
+		}
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		folded = append(folded, c)
+	}
+	if removedNames[string(folded)] {
 		return true
 	}
 	for _, prefix := range removedPrefixes {
-		if strings.HasPrefix(folded, prefix) {
+		if len(folded) >= len(prefix) && string(folded[:len(prefix)]) == prefix {
 			return true
 		}
 	}
 	return false
 }
-
-func notNameRune(r rune) bool { return r > unicode.MaxASCII || r != '-' && !isAlnum(byte(r)) }
 
 func isWebSocket(h http.Header) bool { return strings.EqualFold(h.Get("Upgrade"), "websocket") }
 
@@ -111,6 +120,38 @@ func scrubAnswer(h http.Header) {
 			}
 		}
 	}
+}
+
+// Values that many messages have in common. Nobody changes one in its place: a
+// field gets others, or more by append, which copies what is full.
+var (
+	noStore  = []string{"no-store"}
+	noSniff  = []string{"nosniff"}
+	sandbox  = []string{"sandbox"}
+	byCaller = []string{"Cookie, Authorization"}
+)
+
+// join returns the values of a field that gets more.
+func join(had, more []string) []string {
+	if len(had) == 0 {
+		return more
+	}
+	return append(had, more...)
+}
+
+// values are those of the fields that one message gets, in one piece of memory.
+type values struct {
+	all  []string
+	room [8]string
+}
+
+// set sets a field, whose name is in canonical form.
+func (v *values) set(h http.Header, name, value string) {
+	if v.all == nil {
+		v.all = v.room[:0]
+	}
+	v.all = append(v.all, value)
+	h[name] = v.all[len(v.all)-1 : len(v.all) : len(v.all)]
 }
 
 // identityFields says what a model is told about the caller.
