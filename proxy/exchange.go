@@ -117,6 +117,9 @@ func (x *exchange) finish(aborted bool) {
 		}
 	}
 	rec.Sends, rec.Retried, rec.Kind = x.trace.Sends, x.trace.Retried, x.trace.Kind
+	if rec.Retried {
+		rec.Resent = x.trace.Resent.Sub(rec.Start)
+	}
 }
 
 // leave ends a request whose caller is gone: nothing is written, and the

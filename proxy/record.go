@@ -48,5 +48,6 @@ type Record struct {
 	UpstreamRequestID string        // x-ms-request-id or x-request-id of the answer
 	Sends             int           // how many times the request was sent upstream: 0, 1 or 2
 	Retried           bool          // it was sent again after a 401
+	Resent            time.Duration // until then; zero if it was not
 	Kind              upstream.Kind // of the credential last sent
 }

@@ -1,13 +1,17 @@
 package upstream
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // A Trace is filled by [Transport] while it sends a request, for the record that
 // is kept of it. Read it after RoundTrip has returned.
 type Trace struct {
-	Sends   int  // how many times the request was sent: 0, 1 or 2
-	Kind    Kind // of the credential it was last sent with
-	Retried bool // whether a 401 led to a second send
+	Sends   int       // how many times the request was sent: 0, 1 or 2
+	Kind    Kind      // of the credential it was last sent with
+	Retried bool      // whether a 401 led to a second send
+	Resent  time.Time // when it did; zero if it did not
 }
 
 type traceKey struct{}

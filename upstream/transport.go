@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // A Transport is an [http.RoundTripper] that sends a request to a [Backend]'s
@@ -126,7 +127,7 @@ func (t *Transport) call(req *http.Request, at int, body *body, trace *Trace) (*
 	case !body.replayable():
 		return nil, ErrNotReplayable
 	}
-	trace.Retried = true
+	trace.Retried, trace.Resent = true, time.Now()
 	resp, err = send(base, req, next, body, trace)
 	if err != nil {
 		return nil, failed(ctx, backend, next, body, err)

@@ -75,7 +75,7 @@ func (r *report) otlpOptions(set map[string]string, t *Tracing) {
 		if err != nil || n == 0 {
 			r.add(name, "is not a number of milliseconds above 0")
 		}
-		t.Timeout = time.Duration(n) * time.Millisecond //nolint:gosec // of 31 bits
+		t.Timeout = time.Duration(n) * time.Millisecond
 	}
 	switch name, how := either(set, "COMPRESSION"); how {
 	case "", "none":

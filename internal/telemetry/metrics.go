@@ -26,6 +26,7 @@ type Metrics struct {
 	requests requests
 	loads    *loads
 	people   people
+	spans    spans
 	reloads  reloads
 
 	// Provider counts the calls to the identity provider, Workspace those to Azure
@@ -47,6 +48,7 @@ func NewMetrics() (*Metrics, error) {
 	m.loads = m.newLoads()
 	m.register(m.loads)
 	m.newPeople()
+	m.newSpans()
 	m.newReloads()
 	m.newFetches()
 	m.credentials = m.newCredentials()

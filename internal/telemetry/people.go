@@ -20,23 +20,27 @@ func (m *Metrics) newPeople() {
 	}{
 		{
 			authn.LoginStarted, "amlproxy_logins_started_total", "Browsers sent to the identity provider to sign in.",
-			"", []authn.Outcome{authn.OK},
+			"",
+			[]authn.Outcome{authn.OK},
 		},
 		{
 			authn.LoginEnded, "amlproxy_logins_total",
 			"Logins that ended, by outcome: ok, forbidden (the provider's answer is not good, or its holder is not let in), malformed (no answer of a provider), loop (in circles), unavailable (provider or session store).",
-			"outcome", []authn.Outcome{authn.OK, authn.Forbidden, authn.Malformed, authn.Loop, authn.Unavailable},
+			"outcome",
+			[]authn.Outcome{authn.OK, authn.Forbidden, authn.Malformed, authn.Loop, authn.Unavailable},
 		},
 		{authn.SessionStarted, "amlproxy_sessions_started_total", "Sessions that began.", "", []authn.Outcome{authn.OK}},
 		{
 			authn.SessionRenewed, "amlproxy_session_renewals_total",
 			"Renewals of a session's claims through its refresh token, by outcome: ok, refused (the provider ended it), unavailable (the session goes on as it is).",
-			"outcome", []authn.Outcome{authn.OK, authn.Refused, authn.Unavailable},
+			"outcome",
+			[]authn.Outcome{authn.OK, authn.Refused, authn.Unavailable},
 		},
 		{
 			authn.SessionEnded, "amlproxy_session_ends_total",
 			"Times that somebody ended sessions before their time, by reason: sign-out, everywhere (all of a person, at his wish), back-channel (the provider said so), refused (it does not renew it).",
-			"reason", []authn.Outcome{authn.SignOut, authn.Everywhere, authn.BackChannel, authn.Refused},
+			"reason",
+			[]authn.Outcome{authn.SignOut, authn.Everywhere, authn.BackChannel, authn.Refused},
 		},
 	} {
 		var labels []string
