@@ -2,6 +2,7 @@ package authn
 
 import (
 	"crypto/sha256"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -42,6 +43,9 @@ func keyOf(parts ...string) [sha256.Size]byte {
 type ended struct {
 	ids     *lru.Cache[[sha256.Size]byte, struct{}]
 	logouts *lru.Cache[[sha256.Size]byte, time.Time] // when; sessions begun later are others
+	// later are sessions that this process began after such a logout, and when: the
+	// clock that their seal was stamped by may have been set back since the logout.
+	later *lru.Cache[[sha256.Size]byte, time.Time]
 
 	mu   sync.Mutex
 	seen *lru.Cache[[sha256.Size]byte, time.Time] // logout tokens, and until when they could come again
@@ -54,6 +58,9 @@ func newEnded() (*ended, error) {
 		return nil, err
 	}
 	if e.logouts, err = lru.New[[sha256.Size]byte, time.Time](maxEnded); err != nil {
+		return nil, err
+	}
+	if e.later, err = lru.New[[sha256.Size]byte, time.Time](maxEnded); err != nil {
 		return nil, err
 	}
 	e.seen, err = lru.New[[sha256.Size]byte, time.Time](maxEnded)
@@ -71,13 +78,36 @@ func (e *ended) has(held *session) bool {
 	if e.logouts.Len() == 0 {
 		return false
 	}
-	id := held.identity
-	over := func(which logout) bool {
+	return slices.ContainsFunc(held.logouts(), func(which logout) bool {
 		at, there := e.logouts.Peek(which.key())
-		return there && !held.created.After(at)
+		return there && !e.after(held, at, time.Now())
+	})
+}
+
+// after reports whether held began after a logout. One that began in the future did
+// so before the clock was set back, and nobody knows how long before.
+func (e *ended) after(held *session, logout, now time.Time) bool {
+	if began, known := e.later.Peek(keyOf("id", held.id)); known && began.After(logout) { // by the monotonic clock
+		return true
 	}
-	return over(logout{issuer: id.Issuer, subject: id.Subject}) ||
-		held.tokens.Session != "" && over(logout{issuer: id.Issuer, session: held.tokens.Session})
+	return held.created.After(logout) && !held.created.After(now.Add(leeway))
+}
+
+// begun is told of each session that begins here.
+func (e *ended) begun(held *session) {
+	if slices.ContainsFunc(held.logouts(), func(which logout) bool { return e.logouts.Contains(which.key()) }) {
+		e.later.Add(keyOf("id", held.id), time.Now())
+	}
+}
+
+// logouts are those that mean held.
+func (held *session) logouts() []logout {
+	id := held.identity
+	all := []logout{{issuer: id.Issuer, subject: id.Subject}}
+	if held.tokens.Session != "" {
+		all = append(all, logout{issuer: id.Issuer, session: held.tokens.Session})
+	}
+	return all
 }
 
 // once reports whether name was not asked about before.

@@ -64,10 +64,9 @@ func (o logout) redisKey() string {
 }
 
 func (held *session) index() []string {
-	id := held.identity
-	all := []string{logout{issuer: id.Issuer, subject: id.Subject}.redisKey()}
-	if held.tokens.Session != "" {
-		all = append(all, logout{issuer: id.Issuer, session: held.tokens.Session}.redisKey())
+	var all []string
+	for _, which := range held.logouts() {
+		all = append(all, which.redisKey())
 	}
 	return all
 }

@@ -132,7 +132,7 @@ func (l *Login) redeemed(ctx context.Context, done progress, reply url.Values, f
 		if err != nil {
 			return done, err
 		}
-		done.begun = newSession(id, given, time.Now())
+		done.begun = l.sessions.newSession(id, given)
 	}
 	done.made, err = l.sessions.keep(ctx, done.begun)
 	return done, err

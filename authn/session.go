@@ -1,7 +1,6 @@
 package authn
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -25,11 +24,6 @@ type session struct {
 	// nothing is to be renewed yet: most requests are spared a copy of it. What is
 	// young is never written.
 	young bool
-}
-
-// newSession returns one that begins now. Its identifier is new.
-func newSession(id *Identity, tokens Tokens, now time.Time) *session {
-	return &session{id: rand.Text(), created: now, used: now, claimed: now, identity: id, tokens: tokens}
 }
 
 // renewable reports whether the session has a refresh token.

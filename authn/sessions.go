@@ -222,7 +222,15 @@ func (s *Sessions) unused(held *session) bool {
 // to sign in (session fixation). What does not fit into the cookies that a browser
 // keeps is ErrForbidden.
 func (s *Sessions) Start(answer http.Header, r *http.Request, id *Identity, tokens Tokens) error {
-	return s.carry(answer, r, newSession(id, tokens, time.Now()))
+	return s.carry(answer, r, s.newSession(id, tokens))
+}
+
+// newSession returns one that begins now. Its identifier is new.
+func (s *Sessions) newSession(id *Identity, tokens Tokens) *session {
+	now := time.Now()
+	begun := &session{id: rand.Text(), created: now, used: now, claimed: now, identity: id, tokens: tokens}
+	s.ended.begun(begun)
+	return begun
 }
 
 // carry adds the cookie of a session to answer.
