@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"strings"
 )
@@ -21,6 +22,18 @@ type answer struct {
 
 // Unwrap is for http.ResponseController.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// take makes the fields of the upstream's answer those of this one, as they are;
+// ReverseProxy would copy them one by one. It looks at the media type once more.
+func (a *answer) take(from http.Header) {
+	maps.Copy(a.Header(), from)
+	kind, ok := from["Content-Type"]
+	clear(from)
+	if ok {
+		delete(a.Header(), "Content-Type")
+		from["Content-Type"] = kind
+	}
+}
 
 // WriteHeader sends a 1xx answer of the upstream, or begins the answer.
 func (a *answer) WriteHeader(code int) {

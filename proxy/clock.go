@@ -47,15 +47,15 @@ type clock struct {
 	late     *ending // why it stopped the exchange, if it did
 }
 
-// startClock begins to count for x; the context that it returns ends when time is up.
-func startClock(ctx context.Context, x *exchange, body io.ReadCloser) (*clock, context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	c := &clock{cancel: cancel, control: http.NewResponseController(x.w), timeout: x.route.timeout, patient: x.p.bodyTimeout, body: body}
+// start begins to count for x; the context that it returns ends when time is up.
+func (c *clock) start(ctx context.Context, x *exchange, body io.ReadCloser) context.Context {
+	ctx, c.cancel = context.WithCancel(ctx)
+	c.control, c.timeout, c.patient, c.body = x.control(), x.route.timeout, x.p.bodyTimeout, body
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.timer = time.AfterFunc(c.timeout, c.ring)
 	c.give(errSlowAnswer, c.timeout)
-	return c, ctx
+	return ctx
 }
 
 // give begins a turn. The lock is held.

@@ -39,6 +39,13 @@ type exchange struct {
 	trace   upstream.Trace
 	clock   *clock
 	failure *refusal // what ReverseProxy's ErrorHandler was told
+
+	// What w, in and clock point to, in one piece of memory with x.
+	room struct {
+		answer answer
+		intake intake
+		clock  clock
+	}
 }
 
 type exchangeKey struct{}
@@ -49,8 +56,12 @@ func exchangeOf(ctx context.Context) *exchange {
 }
 
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
-	x := &exchange{p: p, r: r, w: &answer{ResponseWriter: w, always: make(http.Header)}}
-	if x.in = newIntake(w, r, p.readTimeout); x.in != nil {
+	x := &exchange{p: p, r: r}
+	x.w = &x.room.answer
+	x.w.ResponseWriter, x.w.always = w, make(http.Header)
+	if hasBody(r) {
+		x.in = &x.room.intake
+		x.in.begin(w, r, p.readTimeout)
 		x.r = r.WithContext(r.Context()) // a shallow copy: net/http looks at its own body
 		x.r.Body, x.w.in = x.in, x.in
 	}
@@ -71,6 +82,14 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		x.w.always.Set("Connection", "close")
 	}
 	return x
+}
+
+// control returns what sets the deadlines of the caller's connection.
+func (x *exchange) control() *http.ResponseController {
+	if x.in != nil {
+		return x.in.control
+	}
+	return http.NewResponseController(x.w.ResponseWriter)
 }
 
 // end makes the Record. It is deferred, because ReverseProxy breaks off an answer

@@ -29,8 +29,8 @@ func (x *exchange) forward() *refusal {
 		// The unwrapped ResponseWriter: net/http closes the connection through it.
 		body = http.MaxBytesReader(x.w.ResponseWriter, x.in, rt.maxBody)
 	}
-	var ctx context.Context
-	x.clock, ctx = startClock(x.r.Context(), x, body)
+	x.clock = &x.room.clock
+	ctx := x.clock.start(x.r.Context(), x, body)
 	defer x.clock.end()
 	ctx = upstream.WithTrace(ctx, &x.trace)
 	out := x.r.WithContext(context.WithValue(ctx, exchangeKey{}, x))
@@ -126,6 +126,7 @@ func modifyResponse(res *http.Response) error {
 		x.count(&x.route.load.websockets)
 	} else {
 		harden(res.Header, x.route.public)
+		x.w.take(res.Header)
 		x.clock.watch(res, x.route.idle, x.expires(false))
 		if res.ContentLength < 0 {
 			x.count(&x.route.load.streams)

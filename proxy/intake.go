@@ -41,18 +41,14 @@ type intake struct {
 	reading   sync.Mutex
 }
 
-// newIntake puts the body of r under a deadline; nil if r has none.
-func newIntake(w http.ResponseWriter, r *http.Request, most time.Duration) *intake {
-	if r.Body == nil || r.Body == http.NoBody {
-		return nil
-	}
-	in := &intake{
-		body: r.Body, control: http.NewResponseController(w), http1: r.ProtoMajor == 1,
-		// To read a byte would be to ask for all of a body that is held back until then.
-		small: r.ContentLength <= restSize && r.Header.Get("Expect") == "",
-	}
+func hasBody(r *http.Request) bool { return r.Body != nil && r.Body != http.NoBody }
+
+// begin puts the body of r under a deadline.
+func (in *intake) begin(w http.ResponseWriter, r *http.Request, most time.Duration) {
+	in.body, in.control, in.http1 = r.Body, http.NewResponseController(w), r.ProtoMajor == 1
+	// To read a byte would be to ask for all of a body that is held back until then.
+	in.small = r.ContentLength <= restSize && r.Header.Get("Expect") == ""
 	_ = in.control.SetReadDeadline(time.Now().Add(most))
-	return in
 }
 
 // Read reads the body. The deadline is lifted with its last byte: net/http then

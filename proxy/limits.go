@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/netip"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -114,11 +113,13 @@ type meter struct {
 	shared Limiter // nil: nobody else takes from the buckets
 
 	rate    rate.Limit
+	common  []byte // of all keys
 	buckets *lru.Cache[string, *rate.Limiter] // those of this process
 }
 
 func newMeter(shared Limiter, route string, limit RateLimit) (*meter, error) {
 	m := &meter{limit: limit, route: route, shared: shared, rate: rate.Limit(float64(limit.Requests) / limit.Per.Seconds())}
+	m.common = parts(nil, route, string(limit.By), strconv.Itoa(limit.Requests), limit.Per.String(), strconv.Itoa(limit.Burst))
 	var err error
 	m.buckets, err = lru.New[string, *rate.Limiter](maxBuckets)
 	return m, err
@@ -157,35 +158,32 @@ func (m *meter) bucket(key string) *rate.Limiter {
 // subject is, and whoever lists the keys of a store reads no subject or address
 // in them. It covers the limit, so that a changed one begins with full buckets.
 func (m *meter) key(id *authn.Identity, from netip.Addr) string {
-	l := m.limit
-	words := append([]string{m.route, string(l.By), strconv.Itoa(l.Requests), l.Per.String(), strconv.Itoa(l.Burst)}, m.whose(id, from)...)
-	sum := sha256.Sum256([]byte(parts(words...)))
+	var room [256]byte
+	sum := sha256.Sum256(m.whose(append(room[:0], m.common...), id, from))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
 // whose says who shares a bucket with the caller.
-func (m *meter) whose(id *authn.Identity, from netip.Addr) []string {
+func (m *meter) whose(said []byte, id *authn.Identity, from netip.Addr) []byte {
 	switch {
 	case m.limit.By == ByRoute:
-		return nil
+		return said
 	case m.limit.By == ByAddress || id == nil:
-		return []string{"address", network(from)}
+		return parts(said, "address", network(from))
 	case m.limit.By == ByClient && id.Client != "":
-		return []string{"client", id.Issuer, id.Client}
+		return parts(said, "client", id.Issuer, id.Client)
 	}
-	return []string{"user", id.Issuer, id.Subject}
+	return parts(said, "user", id.Issuer, id.Subject)
 }
 
-// parts joins words with their lengths, so that no two callers can be made to
+// parts appends words with their lengths, so that no two callers can be made to
 // share a bucket (CVE-2026-71326).
-func parts(words ...string) string {
-	var b strings.Builder
+func parts(said []byte, words ...string) []byte {
 	for _, word := range words {
-		b.WriteString(strconv.Itoa(len(word)))
-		b.WriteByte(':')
-		b.WriteString(word)
+		said = append(strconv.AppendInt(said, int64(len(word)), 10), ':')
+		said = append(said, word...)
 	}
-	return b.String()
+	return said
 }
 
 // network returns what one subscriber has: an IPv4 address, or an IPv6 /64.
