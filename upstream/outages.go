@@ -36,6 +36,6 @@ func (o *outages) note(at int) {
 // dialFailed reports whether err means that no connection came about, so that
 // nothing of the request was written.
 func dialFailed(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
 }
