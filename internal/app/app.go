@@ -44,6 +44,7 @@ type App struct {
 	options  Options
 	log      *zap.Logger
 	metrics  *telemetry.Metrics
+	traces   *telemetry.Traces // nil: no spans are made
 
 	toProvider, toAzure, toModels *line
 	store                         *authn.Redis // nil: replicas share nothing
@@ -80,6 +81,9 @@ func New(s *config.Settings, o Options) (*App, error) {
 		settings: s, options: o, log: log, metrics: metrics,
 		toProvider: newLine(outgoing(pool)), toAzure: newLine(outgoing(pool)), toModels: newLine(scoring(pool)),
 	}
+	if a.traces, err = newTraces(s, pool, metrics, log); err != nil {
+		return nil, err
+	}
 	a.readiness = &readiness{fleet: &a.fleet}
 	names := namedIn(s.Routes)
 	a.named.Store(&names)
@@ -111,6 +115,9 @@ func (a *App) newProxy(who callers, f *fleet) (*proxy.Proxy, error) {
 		Limiter: a.newLimiter(),
 
 		ReadTimeout: a.settings.ReadHeaderTimeout,
+	}
+	if a.traces != nil {
+		cfg.Trace = a.traces.Begin
 	}
 	if who.login != nil { // a nil *Login in the interface would not be nil
 		cfg.Login, cfg.Sessions = who.login, who.sessions
@@ -163,6 +170,7 @@ func (a *App) Run(ctx context.Context) error {
 	for _, warning := range a.settings.Warnings {
 		a.log.Warn(warning)
 	}
+	a.startTraces()
 	a.begin(a.fleet.Load())
 	a.readiness.begin()
 	a.log.Info("serving", zap.Stringer("address", callers.Addr()), zap.Stringer("admin", operators.Addr()),

@@ -58,6 +58,7 @@ func (a *App) drain(public, operator *http.Server) error {
 		_ = public.Close()
 	}
 	a.proxy.Drain(ctx)
+	a.closeTraces(ctx)
 	_ = operator.Close()
 	return nil
 }
