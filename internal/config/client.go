@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"amlproxy/internal/secret"
 )
@@ -196,20 +198,36 @@ func loginParameters() []string {
 	return []string{"prompt", "login_hint", "domain_hint", "acr_values", "max_age"}
 }
 
-// goodParameter finds the mistakes that people make; package authn has the last word.
+// goodParameter judges as package authn does, which would refuse to start.
 func goodParameter(name, value string) bool {
+	if len(value) > 300 || !utf8.ValidString(value) || strings.ContainsFunc(value, unicode.IsControl) {
+		return false
+	}
+	words := strings.Split(value, " ")
 	switch name {
 	case "prompt":
-		words := strings.Split(value, " ")
-		unknown := slices.ContainsFunc(words, func(w string) bool {
-			return !slices.Contains([]string{"none", "login", "consent", "select_account", "create"}, w)
-		})
-		return !unknown && (len(words) == 1 || !slices.Contains(words, "none"))
+		for i, w := range words {
+			if !slices.Contains([]string{"none", "login", "consent", "select_account", "create"}, w) || slices.Contains(words[:i], w) {
+				return false
+			}
+		}
+		return len(words) == 1 || !slices.Contains(words, "none")
 	case "max_age":
 		n, err := strconv.ParseUint(value, 10, 32)
-		return err == nil && n <= 365*24*3600
+		return err == nil && n <= 365*24*3600 && strconv.FormatUint(n, 10) == value
+	case "acr_values":
+		return slices.Equal(strings.Fields(value), words) && !strings.ContainsFunc(value, func(r rune) bool { return r > '~' })
+	case "domain_hint":
+		return plainHint(value)
 	}
-	return len(value) <= 300
+	return true
+}
+
+// plainHint reports whether every byte may be in the name of a domain.
+func plainHint(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._", r))
+	})
 }
 
 // LoginParameters are those of OIDC_PARAMETERS by name.
