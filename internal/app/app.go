@@ -73,6 +73,7 @@ func New(s *config.Settings, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	metrics.WatchLog(log)
 	pool, err := roots(s.CAFile)
 	if err != nil {
 		return nil, err

@@ -24,6 +24,7 @@ const (
 type limiter struct {
 	redis *redisrate.Limiter
 	told  func(error) // of the first failure, and with nil of the first success after it
+	alone func()      // is told of each request that was not counted
 
 	// retry is when Redis may be asked again, in nanoseconds; 0: it answers.
 	retry atomic.Int64
@@ -37,6 +38,7 @@ var errLimitPause = fmt.Errorf("redis was not asked: it failed less than %s ago"
 func (l *limiter) Take(ctx context.Context, key string, limit proxy.RateLimit) (time.Duration, error) {
 	retry := l.retry.Load()
 	if !l.mayAsk(retry) {
+		l.alone()
 		return 0, errLimitPause
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limitTime)
@@ -46,6 +48,7 @@ func (l *limiter) Take(ctx context.Context, key string, limit proxy.RateLimit) (
 		if l.retry.Swap(time.Now().Add(limitPause).UnixNano()) == 0 {
 			l.told(err)
 		}
+		l.alone()
 		return 0, err
 	}
 	if retry != 0 && l.retry.Swap(0) != 0 {
@@ -68,7 +71,7 @@ func (a *App) newLimiter() proxy.Limiter {
 		return nil
 	}
 	log := a.log.Named("limits")
-	return &limiter{redis: redisrate.NewLimiter(a.store.Client()), told: func(err error) {
+	return &limiter{redis: redisrate.NewLimiter(a.store.Client()), alone: a.metrics.LimitAlone, told: func(err error) {
 		if err != nil {
 			log.Warn("rate limits are kept by this replica alone until Redis counts again", zap.Error(err))
 			return

@@ -28,6 +28,7 @@ type Metrics struct {
 	people   people
 	spans    spans
 	reloads  reloads
+	losses   losses
 
 	// Provider counts the calls to the identity provider, Workspace those to Azure
 	// about endpoints and for the proxy's own identity.
@@ -50,6 +51,7 @@ func NewMetrics() (*Metrics, error) {
 	m.newPeople()
 	m.newSpans()
 	m.newReloads()
+	m.newLosses()
 	m.newFetches()
 	m.credentials = m.newCredentials()
 	m.register(m.credentials)

@@ -61,3 +61,15 @@ func TestTheReferenceListsWhatIsScraped(t *testing.T) {
 		}
 	}
 }
+
+func TestTheReferenceOfLogsIsUpToDate(t *testing.T) {
+	name, want := filepath.Join("..", "..", "docs", "logs.md"), telemetry.LogReference()
+	if *update {
+		if err := os.WriteFile(name, []byte(want), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(name); err != nil || string(got) != want {
+		t.Errorf("%s is not what lines hold (%v): go test ./internal/telemetry -update", name, err)
+	}
+}

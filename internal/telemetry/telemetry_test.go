@@ -24,6 +24,9 @@ func lines(t *testing.T, level string, use func(access func(proxy.Record), crede
 		t.Fatal(err)
 	}
 	use(telemetry.AccessLog(log), telemetry.CredentialLog(log, "digits"))
+	if err := log.Sync(); err != nil {
+		t.Fatal(err)
+	}
 	var all []map[string]any
 	for line := range strings.Lines(b.String()) {
 		var fields map[string]any
@@ -90,6 +93,9 @@ func TestACallerCannotWriteALogLine(t *testing.T) {
 			Method: hostile, Path: hostile, RequestID: hostile, Status: 400, Err: errors.New(hostile),
 			Identity: &authn.Identity{Subject: hostile, Issuer: hostile},
 		})
+		if err := log.Sync(); err != nil {
+			t.Fatal(err)
+		}
 		if n := strings.Count(b.String(), "\n"); n != 1 {
 			t.Errorf("%s: %d lines:\n%s", format, n, b.String())
 		}
