@@ -37,6 +37,7 @@ func Load(environ []string) (*Settings, error) {
 	c.workspaces(raw.Workspaces)
 	c.routes(raw.Routes.v)
 	c.useless()
+	c.across()
 	c.shared()
 	s.Warnings, s.Files = r.warnings, r.files
 	if err := r.err(); err != nil {
