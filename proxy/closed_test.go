@@ -76,7 +76,9 @@ func (f failing) Authenticate(_ http.Header, r *http.Request) (*authn.Identity, 
 // any method, probe or preflight.
 func TestNoFailureOpensARoute(t *testing.T) {
 	root := &authn.Identity{Issuer: "i", Subject: "root", Groups: []string{"ml-users", "ml-admins"}, Scopes: []string{"score"}, Method: authn.ByBearer}
-	kind := func(of error, bearer bool) error { return &authn.Error{Kind: of, Bearer: bearer, Err: errors.New("CANARY")} }
+	kind := func(of error, bearer bool) error {
+		return &authn.Error{Kind: of, Bearer: bearer, Err: errors.New("CANARY")}
+	}
 	for name, c := range map[string]struct {
 		fails  failing
 		status int

@@ -141,43 +141,64 @@ func (h *house) try(t *testing.T, at string, x try) *http.Response {
 	return resp
 }
 
-// One row for each option of a route: it lets in whom it should, and denies. The
-// option is written in the file, and by environment where that is possible.
-func TestEveryOptionOfARouteDenies(t *testing.T) {
+// options has one row for each option of a route that denies: whom it lets in, and
+// what it denies. Each is written in the file, and by environment where that is
+// possible.
+func options() map[string]option {
 	ann, zoe := try{as: "ann"}, try{as: "zoe"}
 	rule := func(yaml, environ string) option {
 		return option{yaml: "access: {" + yaml + "}", environ: environ, in: ann, out: zoe, status: 403}
 	}
 	subject := "user-ann"
-	for name, o := range map[string]option{
-		"Public":   {yaml: "public: false", environ: "PUBLIC=false", in: ann, out: try{}, status: 401},
-		"Groups":   rule("groups: [g]", "GROUPS=g"),
-		"Roles":    rule("roles: [r]", "ROLES=r"),
-		"Emails":   rule("emails: [ann@example.com]", "EMAILS=ann@example.com"),
-		"Domains":  rule("domains: [example.com]", "DOMAINS=example.com"),
-		"Subjects": rule("subjects: ["+subject+"]", ""),
-		"Claims":   rule("claims: {dept: [ml]}", ""),
-		"Any":      rule("groups: [g, nobody], roles: [nobody]", ""),
-		"All":      rule("all: {groups: [g], roles: [r]}", ""),
-		"None":     {yaml: "access: {none: {groups: [g]}}", in: zoe, out: ann, status: 403},
-		"Access":   rule("groups: [g], none: {roles: [other]}", ""),
-		"Scopes": {
+	return map[string]option{
+		"Route.Public":   {yaml: "public: false", environ: "PUBLIC=false", without: "public: true", in: ann, out: try{}, status: 401},
+		"Rules.Groups":   rule("groups: [g]", "GROUPS=g"),
+		"Rules.Roles":    rule("roles: [r]", "ROLES=r"),
+		"Rules.Emails":   rule("emails: [ann@example.com]", "EMAILS=ann@example.com"),
+		"Rules.Domains":  rule("domains: [example.com]", "DOMAINS=example.com"),
+		"Rules.Subjects": rule("subjects: ["+subject+"]", ""),
+		"Rules.Claims":   rule("claims: {dept: [ml]}", ""),
+		"Access.Any":     rule("groups: [g, nobody], roles: [nobody]", ""),
+		"Access.All":     rule("all: {groups: [g], roles: [r]}", ""),
+		"Access.None":    {yaml: "access: {none: {groups: [g]}}", in: zoe, out: ann, status: 403},
+		"Route.Access":   rule("groups: [g], none: {roles: [other]}", ""),
+		"Rules.Scopes": {
 			yaml: "access: {scopes: [score]}", environ: "SCOPES=score",
 			in: try{as: "ann", scopes: []string{"score"}}, out: ann, status: 403,
 		},
-		"Clients": {yaml: "access: {clients: [cli]}", in: ann, out: try{as: "ann", client: "other"}, status: 403},
-		"Methods": {yaml: "methods: [POST]", environ: "METHODS=POST", in: ann, out: try{as: "ann", method: "GET"}, status: 405},
-		"Paths":   {yaml: "paths: [score]", environ: "PATHS=score", in: ann, out: try{as: "ann", rest: "/other"}, status: 404},
-		"MaxBody": {yaml: "max_body: 4B", environ: "MAX_BODY=4B", in: try{as: "ann", body: "1234"}, out: try{as: "ann", body: "12345"}, status: 413},
-		"RateLimit": {
+		"Rules.Clients": {yaml: "access: {clients: [cli]}", in: ann, out: try{as: "ann", client: "other"}, status: 403},
+		"Route.Methods": {yaml: "methods: [POST]", environ: "METHODS=POST", in: ann, out: try{as: "ann", method: "GET"}, status: 405},
+		"Route.Paths":   {yaml: "paths: [score]", environ: "PATHS=score", without: `paths: ["*"]`, in: ann, out: try{as: "ann", rest: "/other"}, status: 404},
+		"Route.MaxBody": {yaml: "max_body: 4B", environ: "MAX_BODY=4B", in: try{as: "ann", body: "1234"}, out: try{as: "ann", body: "12345"}, status: 413},
+		"Route.RateLimit": {
 			yaml: "rate_limit: {requests: 1, per: 1h, burst: 1, by: user}",
 			in:   ann, out: ann, status: 429,
 		},
-	} {
+		"RateLimit.Requests": {yaml: "rate_limit: {requests: 1, per: 1h}", without: "rate_limit: {requests: 2, per: 1h}", in: ann, out: ann, status: 429},
+		"RateLimit.Per":      {yaml: "rate_limit: {requests: 1, per: 1h}", without: "rate_limit: {requests: 1, per: 1ns}", in: ann, out: ann, status: 429},
+		"RateLimit.Burst":    {yaml: "rate_limit: {requests: 9, per: 1h, burst: 1}", without: "rate_limit: {requests: 9, per: 1h, burst: 2}", in: ann, out: ann, status: 429},
+		"RateLimit.By":       {yaml: "rate_limit: {requests: 1, per: 1h, by: route}", without: "rate_limit: {requests: 1, per: 1h, by: user}", in: ann, out: zoe, status: 429},
+	}
+}
+
+func TestEveryOptionOfARouteDenies(t *testing.T) {
+	for name, o := range options() {
+		file := func(h *house, option string) string {
+			return routes(t, fmt.Sprintf("routes:\n  - name: m\n    url: %s/score\n    auth: none\n    %s\n", h.model.URL, option))
+		}
 		t.Run(name+" by file", func(t *testing.T) {
 			h := newHouse(t)
-			o.check(t, h, h.serve(t, routes(t, fmt.Sprintf(
-				"routes:\n  - name: m\n    url: %s/score\n    auth: none\n    %s\n", h.model.URL, o.yaml))))
+			o.check(t, h, h.serve(t, file(h, o.yaml)))
+		})
+		// It is this option that denies: without it, the same is let in.
+		t.Run(name+" or not", func(t *testing.T) {
+			h := newHouse(t)
+			at := h.serve(t, file(h, o.without))
+			for _, x := range []try{o.in, o.out} {
+				if resp := h.try(t, at, x); resp.StatusCode != http.StatusOK {
+					t.Errorf("%+v: %s", x, resp.Status)
+				}
+			}
 		})
 		if o.environ == "" {
 			continue
@@ -194,6 +215,7 @@ func TestEveryOptionOfARouteDenies(t *testing.T) {
 // answers with status, which the model must not see.
 type option struct {
 	yaml, environ string
+	without       string // what is written instead for out to be let in, if not nothing
 	in, out       try
 	status        int
 }
@@ -288,23 +310,57 @@ func TestIdentityHeadersAreOursOrAbsent(t *testing.T) {
 	}
 }
 
-// A new option fails this test until it has one above that it denies.
+// TestNoOptionIsForgotten: every option of a route has a row above, or a test that
+// is named here, and is there, which shows what it denies or that nothing is called
+// but what it says.
 func TestNoOptionIsForgotten(t *testing.T) {
-	covered := map[string]string{
-		"Name": "config", "Path": "config", "Where": "for messages",
-		"Service": "the demo's tests", "Endpoint": "the demo's tests", "Serverless": "azureml", "Deployment": "azureml",
-		"URL": "every test here", "Auth": "azureml", "Key": "upstream", "SecondaryKey": "upstream",
-		"Backends": "config", "Workspace": "config",
-		"Public": "", "Access": "", "Methods": "", "Paths": "", "CORS": "", "RateLimit": "", "MaxConcurrent": "",
-		"MaxBody": "", "Timeout": "", "IdentityHeaders": "", "TLS": "upstreamtls_test.go", "Host": "proxy",
-		"Any": "", "All": "", "None": "", "Groups": "", "Roles": "", "Scopes": "", "Emails": "", "Domains": "",
-		"Subjects": "", "Clients": "", "Claims": "",
+	elsewhere := map[string]string{
+		"Route.Name": "proxy TestSettingsThatWouldLetSomebodyInAreRefused", "Route.Path": "proxy TestLongestPathWins", "Route.Where": "internal/config TestBackendsThatAreRefused",
+		"Route.Backends": "upstream TestOnlyAFailedDialTakesTheNextBackend", "Route.CORS": "internal/app TestCORSDenies", "Route.MaxConcurrent": "internal/app TestMaxConcurrentDenies",
+		"Route.Timeout": "internal/app TestTimeoutDenies", "Route.IdentityHeaders": "internal/app TestIdentityHeadersAreOursOrAbsent",
+		"CORS.Origins": "internal/app TestCORSDenies", "CORS.Credentials": "proxy TestCrossSiteRequestWithASessionIsRefused",
+		"Backend.Where": "internal/config TestBackendsThatAreRefused", "Backend.Workspace": "internal/config TestBackendsAreWhatWasWritten",
+		"Backend.Service": "upstream/azureml TestEveryKindOfEndpointIsFoundByItsName", "Backend.Endpoint": "upstream/azureml TestEveryKindOfEndpointIsFoundByItsName",
+		"Backend.Deployment": "upstream/azureml TestEveryKindOfEndpointIsFoundByItsName", "Backend.Serverless": "upstream/azureml TestEveryKindOfEndpointIsFoundByItsName",
+		"Backend.URL": "internal/app TestEveryOptionOfARouteDenies", "Backend.Auth": "upstream/azureml TestAModeGivenByHandIsBelieved",
+		"Backend.Key": "upstream TestOneRetryWithTheOtherKey", "Backend.SecondaryKey": "upstream TestOneRetryWithTheOtherKey", "Backend.TLS": "internal/app TestUpstreamTLS",
+		"TLS.CA": "internal/app TestUpstreamTLS", "TLS.Cert": "internal/app TestUpstreamTLS", "TLS.Key": "internal/app TestUpstreamTLS", "TLS.ServerName": "internal/app TestUpstreamTLS",
 	}
-	for _, options := range []reflect.Type{reflect.TypeFor[config.Route](), reflect.TypeFor[config.Backend](), reflect.TypeFor[config.Access](), reflect.TypeFor[config.Rules]()} {
-		for i := range options.NumField() {
-			if _, ok := covered[options.Field(i).Name]; !ok {
-				t.Errorf("%s.%s has no test that it denies", options, options.Field(i).Name)
+	rows := options()
+	for _, of := range []reflect.Type{
+		reflect.TypeFor[config.Route](), reflect.TypeFor[config.Backend](), reflect.TypeFor[config.Access](), reflect.TypeFor[config.Rules](),
+		reflect.TypeFor[config.CORS](), reflect.TypeFor[config.RateLimit](), reflect.TypeFor[config.TLS](),
+	} {
+		for i := range of.NumField() {
+			name := of.Name() + "." + of.Field(i).Name
+			if _, ok := rows[name]; ok {
+				continue
+			}
+			folder, test, ok := strings.Cut(elsewhere[name], " ")
+			if !ok {
+				t.Errorf("%s has no test that it denies", name)
+			} else if !hasTest(t, folder, test) {
+				t.Errorf("%s: there is no %s in %s", name, test, folder)
 			}
 		}
 	}
+}
+
+// hasTest reports whether the tests of a package hold one of that name.
+func hasTest(t *testing.T, folder, name string) bool {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "..", folder, "*_test.go"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%s: %v", folder, err)
+	}
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(source), "\nfunc "+name+"(t *testing.T) {") {
+			return true
+		}
+	}
+	return false
 }
