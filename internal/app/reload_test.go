@@ -23,8 +23,10 @@ type reloading struct {
 	t       *testing.T
 	file    string
 	url     string
+	admin   string
 	log     *logs
 	environ []string
+	hangup  chan os.Signal
 }
 
 func newReloading(t *testing.T, yaml string, environ ...string) *reloading {
@@ -47,12 +49,14 @@ func newReloadingAt(t *testing.T, at, yaml string, environ ...string) *reloading
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := app.New(settings, app.Options{Log: r.log, Listener: l, Load: load})
+	operators := listen(t)
+	r.hangup = make(chan os.Signal)
+	a, err := app.New(settings, app.Options{Log: r.log, Listener: l, AdminListener: operators, Load: load, Hangup: r.hangup})
 	if err != nil {
 		t.Fatal(err)
 	}
 	serveUntilTheEnd(t, a)
-	r.url = "http://" + l.Addr().String()
+	r.url, r.admin = "http://"+l.Addr().String(), "http://"+operators.Addr().String()
 	return r
 }
 
@@ -89,8 +93,11 @@ func TestRoutesAreTakenOverWhenTheirFileChanges(t *testing.T) {
 
 	r.write("routes:\n" + one("third") + "  - {name: broken, urll: x}\n")
 	until(t, "the mistake is logged", func() bool { return strings.Contains(r.log.String(), "not taken over") })
-	if !strings.Contains(r.log.String(), ":3:") {
-		t.Errorf("without its place:\n%s", r.log)
+	if !strings.Contains(r.log.String(), r.file+":3:20: urll is not a known key") {
+		t.Errorf("without its place: %s", lineWith(r.log.String(), "not taken over"))
+	}
+	if got := r.metric("amlproxy_reloads_total{outcome=\"mistake\"}") + r.metric("amlproxy_reload_ok"); got != "10" {
+		t.Errorf("no metric says so: %s", got)
 	}
 	if r.status("/models/second") != http.StatusOK || r.status("/models/third") != http.StatusNotFound {
 		t.Error("a file with a mistake was taken over in part")
@@ -98,6 +105,16 @@ func TestRoutesAreTakenOverWhenTheirFileChanges(t *testing.T) {
 
 	r.write("routes:\n" + one("second"))
 	until(t, "the removed route is gone", func() bool { return r.status("/models/first") == http.StatusNotFound })
+	if got := r.metric("amlproxy_reloads_total{outcome=\"ok\"}") + r.metric("amlproxy_reload_ok"); got != "21" {
+		t.Errorf("what the metrics say is %s", got)
+	}
+}
+
+// metric returns the value of a series.
+func (r *reloading) metric(series string) string {
+	r.t.Helper()
+	_, all := get(r.t, http.DefaultClient, r.admin+"/metrics")
+	return strings.TrimPrefix(lineWith(all, series+" "), series+" ")
 }
 
 // A reload costs no credential: what did not change keeps its own.

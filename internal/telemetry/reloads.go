@@ -18,7 +18,7 @@ func (m *Metrics) newReloads() {
 	m.reloads = reloads{ok: all.WithLabelValues("ok"), mistake: all.WithLabelValues("mistake")}
 	m.reloads.good = m.gauge("amlproxy_reload_ok", "1, or 0 after a reading that found a mistake, until the next one that finds none.")
 	m.reloads.when = m.gauge("amlproxy_reload_last_success_timestamp_seconds", "When settings or certificates were last taken over, the start included.")
-	m.Reloaded(nil)
+	m.loaded()
 }
 
 func (m *Metrics) gauge(name, help string) prometheus.Gauge {
@@ -37,6 +37,10 @@ func (m *Metrics) Reloaded(err error) {
 		return
 	}
 	m.reloads.ok.Inc()
+	m.loaded()
+}
+
+func (m *Metrics) loaded() {
 	m.reloads.good.Set(1)
 	m.reloads.when.Set(float64(time.Now().Unix()))
 }
