@@ -2,22 +2,15 @@ package authn
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
-
-	lru "github.com/hashicorp/golang-lru/v2"
 )
 
-const (
-	maxToken      = 16 << 10
-	rememberFor   = 5 * time.Minute
-	maxRemembered = 4096
-)
+const maxToken = 16 << 10
 
 // BearerConfig is what NewBearer needs.
 type BearerConfig struct {
@@ -52,7 +45,7 @@ type Bearer struct {
 	clientID   string
 	claims     func() []string
 	vocabulary func() string
-	remembered *lru.Cache[[sha256.Size]byte, verified]
+	remembered *memory
 }
 
 // A party is an issuer of access tokens, and the provider that signs them.
@@ -61,22 +54,13 @@ type party struct {
 	provider *provider
 }
 
-// verified is what is remembered of a token. It holds while the key set that
-// vouched for it is the current one.
-type verified struct {
-	identity *Identity
-	until    time.Time
-	provider *provider
-	keys     *held[[]key]
-}
-
 // NewBearer returns a Bearer. It does not touch the network. An issuer without
 // an audience is an error: tokens for every other API would be accepted.
 func NewBearer(cfg BearerConfig) (*Bearer, error) {
 	if len(cfg.Issuers) == 0 {
 		return nil, errors.New("bearer tokens need an issuer")
 	}
-	remembered, err := lru.New[[sha256.Size]byte, verified](maxRemembered)
+	remembered, err := newMemory()
 	if err != nil {
 		return nil, err
 	}
@@ -107,15 +91,20 @@ func (b *Bearer) Authenticate(_ http.Header, r *http.Request) (*Identity, error)
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256([]byte(token))
-	if v, ok := b.remembered.Get(sum); ok && v.identity.Vocabulary == b.vocabulary() && v.holds(r.Context()) {
+	of := nameOf(token)
+	if v, ok := b.remembered.get(r.Context(), of, b.vocabulary()); ok {
 		return v.identity.clone(), nil
 	}
-	v, err := b.verify(r.Context(), token)
-	if err != nil {
-		return nil, asBearer(err)
+	if !isToken68(token) {
+		return nil, malformed("the Authorization field holds no bearer token")
 	}
-	b.remembered.Add(sum, *v)
+	v, err := b.remembered.once(r.Context(), of, b.vocabulary(), func(ctx context.Context) (verified, error) {
+		v, err := b.verify(ctx, token)
+		return v, asBearer(err)
+	})
+	if err != nil {
+		return nil, err
+	}
 	return v.identity.clone(), nil
 }
 
@@ -126,14 +115,6 @@ func orNone(claims func() []string) func() []string {
 	return claims
 }
 
-func (v verified) holds(ctx context.Context) bool {
-	if !time.Now().Before(v.until) {
-		return false
-	}
-	keys, err := v.provider.keys.get(ctx) // also what has them fetched anew in time
-	return err == nil && keys == v.keys
-}
-
 func asBearer(err error) error {
 	var e *Error
 	if errors.As(err, &e) {
@@ -142,30 +123,27 @@ func asBearer(err error) error {
 	return err
 }
 
-// bearerToken takes the token from the values of the Authorization field. Two
+// bearerToken takes what should be the token from the values of the Authorization field. Two
 // fields are refused: what stands before or behind us might read the other one.
 func bearerToken(fields []string) (string, error) {
 	if len(fields) == 0 {
 		return "", &Error{Kind: ErrNone}
 	}
-	malformed := func(detail string) error {
-		return &Error{Kind: ErrInvalid, Malformed: true, Bearer: true, Detail: detail}
-	}
 	if len(fields) > 1 {
 		return "", malformed("more than one Authorization field")
 	}
 	scheme, token, _ := strings.Cut(fields[0], " ")
-	if !isScheme(scheme) {
-		return "", malformed("the Authorization field names no scheme")
-	}
-	if !strings.EqualFold(scheme, "Bearer") { // RFC 9110 section 11.1
+	switch {
+	case strings.EqualFold(scheme, "Bearer"): // RFC 9110 section 11.1
+		return strings.Trim(token, " "), nil
+	case isScheme(scheme):
 		return "", &Error{Kind: ErrNone}
 	}
-	token = strings.Trim(token, " ")
-	if !isToken68(token) {
-		return "", malformed("the Authorization field holds no bearer token")
-	}
-	return token, nil
+	return "", malformed("the Authorization field names no scheme")
+}
+
+func malformed(detail string) error {
+	return &Error{Kind: ErrInvalid, Malformed: true, Bearer: true, Detail: detail}
 }
 
 // isScheme reports whether s is a token as RFC 9110 section 5.6.2 has it.
@@ -185,42 +163,42 @@ func isToken68(s string) bool {
 
 // verify is the whole judgement of a token, in order. Claims that are read
 // before the signature is checked only choose whose keys to check it with.
-func (b *Bearer) verify(ctx context.Context, raw string) (*verified, error) {
+func (b *Bearer) verify(ctx context.Context, raw string) (verified, error) {
 	t, err := parseJWT(raw, maxToken)
 	if err != nil {
-		return nil, err
+		return verified{}, err
 	}
 	iss, tid := t.claims.text("iss"), t.claims.text("tid")
 	at := slices.IndexFunc(b.parties, func(p party) bool { return p.names(iss, tid) })
 	if at < 0 {
-		return nil, invalid("the issuer is %q, this proxy trusts %s", clip(iss, 200), b.issuers())
+		return verified{}, invalid("the issuer is %q, this proxy trusts %s", clip(iss, 200), b.issuers())
 	}
 	p := b.parties[at]
 	keys, err := p.provider.verify(ctx, t)
 	if err != nil {
-		return nil, err
+		return verified{}, err
 	}
 	if err := b.isAccessToken(t); err != nil {
-		return nil, err
+		return verified{}, err
 	}
 	if err := isFor(t, p.Audiences); err != nil {
-		return nil, err
+		return verified{}, err
 	}
 	expires, err := t.inTime(time.Now())
 	if err != nil {
-		return nil, err
+		return verified{}, err
 	}
 	if err := t.checkSubject(); err != nil {
-		return nil, err
+		return verified{}, err
 	}
 	if !p.admits(tid) {
-		return nil, forbidden("the tenant %q is not let in", clip(tid, 100))
+		return verified{}, forbidden("the tenant %q is not let in", clip(tid, 100))
 	}
 	vocabulary := b.vocabulary()
 	id := p.identify(t.claims, b.claims())
 	id.Vocabulary = vocabulary
 	id.Method, id.Expires = ByBearer, expires
-	return &verified{id, earlier(expires, time.Now().Add(rememberFor)), p.provider, keys}, nil
+	return verified{id, expires, p.provider, keys}, nil
 }
 
 func (b *Bearer) issuers() string {

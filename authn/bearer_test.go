@@ -1,14 +1,18 @@
 package authn_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -322,6 +326,53 @@ func TestIdentityOfOneRequestIsNotAnothers(t *testing.T) {
 		}
 		id.Groups[0], id.Scopes[0], id.Claims["plan"][0], id.Claims["x"] = "ml-admins", "all", "gold", []string{"y"}
 	}
+}
+
+// TestATokenIsVerifiedOnce counts by what is asked for each token that is verified.
+func TestATokenIsVerifiedOnce(t *testing.T) {
+	p := startProvider(t, "https://models.example.com", nil)
+	var verified atomic.Int64
+	b := newBearer(t, p, func(c *authn.BearerConfig) { c.Claims = func() []string { verified.Add(1); return nil } })
+	const tokens, times = 20, 50
+	var all sync.WaitGroup
+	for i := range tokens {
+		token := sign(t, p, with(accessClaims(p), "jti", i))
+		for range times {
+			all.Go(func() {
+				if _, err := authenticate(b, token); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	all.Wait()
+	if n := verified.Load(); n != tokens {
+		t.Errorf("%d tokens, each brought %d times at once, were verified %d times", tokens, times, n)
+	}
+}
+
+// TestALeaverTakesNobodyAlong has somebody leave while the provider is waited for.
+func TestALeaverTakesNobodyAlong(t *testing.T) {
+	p := startProvider(t, "https://models.example.com", nil)
+	b := newBearer(t, p)
+	token := sign(t, p, accessClaims(p))
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	gone := request("Authorization", "Bearer "+token).WithContext(ctx)
+	var all sync.WaitGroup
+	for range 5 {
+		all.Go(func() {
+			if _, err := b.Authenticate(http.Header{}, gone); err != nil && !errors.Is(err, authn.ErrUnavailable) {
+				t.Error(err)
+			}
+		})
+		all.Go(func() {
+			if _, err := authenticate(b, token); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestNewBearerRefuses(t *testing.T) {

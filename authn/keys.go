@@ -4,6 +4,7 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -16,6 +17,12 @@ type key struct {
 	// issuer is whom the key signs for, in the sets of Entra: a tenant's address or
 	// a template with {tenantid}. RFC 7517 knows no such member; others leave it out.
 	issuer string
+	raw    string // as it stood in the set
+}
+
+// sameKeys reports whether a set was fetched that was there already.
+func sameKeys(a, b []key) bool {
+	return slices.EqualFunc(a, b, func(a, b key) bool { return a.raw == b.raw })
 }
 
 // parseKeys reads a JSON Web Key Set. A key that is broken, of unknown type, not
@@ -54,7 +61,7 @@ func parseKey(raw []byte) (key, error) {
 	if err != nil {
 		return key{}, err
 	}
-	k.issuer = members.text("issuer")
+	k.issuer, k.raw = members.text("issuer"), string(raw)
 	switch modulus, rsaKey := k.Key.(*rsa.PublicKey); {
 	case !k.Valid() || !k.IsPublic() || (k.Use != "" && k.Use != "sig"):
 		return key{}, errors.New("not a public key for signatures")

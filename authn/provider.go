@@ -58,7 +58,7 @@ func newProvider(issuer Issuer, client *http.Client) (*provider, error) {
 		find = p.endpoints
 	}
 	p.metadata = remote[*metadata]{fetch: find, stale: metadataStale, again: bucket()}
-	p.keys = remote[[]key]{fetch: p.fetchKeys, stale: keysStale, again: bucket()}
+	p.keys = remote[[]key]{fetch: p.fetchKeys, stale: keysStale, again: bucket(), same: sameKeys}
 	return p, nil
 }
 

@@ -19,7 +19,8 @@ import (
 type remote[T any] struct {
 	fetch func(context.Context) (T, error)
 	stale time.Duration
-	again *rate.Limiter // on fetches that a caller provokes although one is held
+	again *rate.Limiter     // on fetches that a caller provokes although one is held
+	same  func(a, b T) bool // nil: no version is the same as the last one
 
 	mu     sync.Mutex
 	held   *held[T]
@@ -113,6 +114,9 @@ func (r *remote[T]) launch() {
 			r.next = time.Now().Add(refetch(r.failed))
 			return
 		}
-		r.held, r.since, r.failed = &held[T]{value}, asked, 0
+		r.since, r.failed = asked, 0
+		if r.held == nil || r.same == nil || !r.same(r.held.value, value) {
+			r.held = &held[T]{value}
+		}
 	}()
 }
