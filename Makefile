@@ -1,8 +1,8 @@
 # Everything that is done to this repository. `make test` is what has to pass,
 # and it needs a Debian machine with Go, make, gcc and apt, no more.
 
-# Where Go's own archive puts it, if it is in no PATH yet.
-export PATH := $(PATH):/usr/local/go/bin
+# Where Go's own archive puts it, and Debian its servers, if that is in no PATH yet.
+export PATH := $(PATH):/usr/local/go/bin:/usr/sbin
 
 # Tools are built once, at these versions, into a folder of this checkout.
 TOOLS         := $(CURDIR)/.cache/bin
