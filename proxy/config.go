@@ -60,6 +60,9 @@ type Config struct {
 	Trace Trace
 	// Ready says whether /readyz should answer 200; nil means always.
 	Ready func() Readiness
+	// KeepsGroup reports whether sessions hold a group; nil: they hold all. It decides
+	// nothing, and explains why allowed_groups was not met.
+	KeepsGroup func(group string) bool
 }
 
 // Login signs people in and out; *authn.Login is one. Its methods write the

@@ -29,6 +29,7 @@ type Proxy struct {
 	limiter       Limiter                              // nil: no replica shares its limits
 	admitter      func(context.Context, *Record) error // nil: everything is admitted
 	ready         func() Readiness
+	keepsGroup    func(group string) bool
 	readTimeout   time.Duration
 	bodyTimeout   time.Duration
 
@@ -45,7 +46,7 @@ type Proxy struct {
 func New(c Config) (*Proxy, error) {
 	p := &Proxy{
 		authenticator: c.Authenticator, login: c.Login, publicURL: c.PublicURL, issuers: slices.Clone(c.Issuers),
-		trusted: slices.Clone(c.TrustedProxies), record: c.Record, trace: c.Trace, limiter: c.Limiter, admitter: c.Admit, ready: c.Ready,
+		trusted: slices.Clone(c.TrustedProxies), record: c.Record, trace: c.Trace, limiter: c.Limiter, admitter: c.Admit, ready: c.Ready, keepsGroup: c.KeepsGroup,
 		readTimeout: cmp.Or(c.ReadTimeout, defaultRead), bodyTimeout: cmp.Or(c.BodyTimeout, defaultBody),
 		ongoing: newOngoing(c.Sessions, cmp.Or(c.SweepEvery, defaultSweep)),
 	}

@@ -2,9 +2,12 @@ package proxy
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+
+	"amlproxy/authn"
 )
 
 // serveAuth answers the subrequest of another proxy (nginx auth_request, Traefik
@@ -23,7 +26,7 @@ func (p *Proxy) serveAuth(x *exchange) *refusal {
 	}
 	for _, rule := range rules {
 		if !rule.allows(id) {
-			return p.notAllowed(id, "", rule.why(id))
+			return p.notAllowed(id, "", p.leftOut(rule.why(id), id, x.r.URL.Query()["allowed_groups"]))
 		}
 	}
 	identityFields{user: true, email: true, groups: true}.set(x.w.Header(), "X-Auth-Request-", id)
@@ -32,6 +35,20 @@ func (p *Proxy) serveAuth(x *exchange) *refusal {
 	}
 	x.write(http.StatusAccepted, typeJSON, nil)
 	return nil
+}
+
+// leftOut adds to why what the operator has to know: a session could not meet
+// allowed_groups, whoever it is of, since it holds the groups that routes name.
+func (p *Proxy) leftOut(why error, id *authn.Identity, lists []string) error {
+	if p.keepsGroup == nil || id == nil || id.Method != authn.BySession {
+		return why
+	}
+	for _, group := range strings.Split(strings.Join(lists, ","), ",") {
+		if group != "" && !p.keepsGroup(group) {
+			return fmt.Errorf("%w; sessions leave out what allowed_groups asks for, since no route names it: list it in AMLPROXY_SESSION_GROUPS", why)
+		}
+	}
+	return why
 }
 
 // nobody is a rule that lets nobody in.

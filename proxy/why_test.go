@@ -96,3 +96,30 @@ func TestAnIdentityHeaderIsOneValueOrAbsent(t *testing.T) {
 		}
 	}
 }
+
+// TestTheOperatorIsToldOfGroupsThatSessionsLeaveOut: allowed_groups of another proxy
+// is met by nobody's session when no route names the group.
+func TestTheOperatorIsToldOfGroupsThatSessionsLeaveOut(t *testing.T) {
+	for _, c := range []struct {
+		method authn.Method
+		query  string
+		told   bool
+	}{
+		{authn.BySession, "allowed_groups=left-out", true},
+		{authn.BySession, "allowed_groups=kept,left-out", true},
+		{authn.BySession, "allowed_groups=kept", false},
+		{authn.BySession, "allowed_groups=", false},
+		{authn.ByBearer, "allowed_groups=left-out", false},
+	} {
+		h := open(t, proxy.Config{
+			Authenticator: always{authn.Identity{Subject: "s", Method: c.method}},
+			KeepsGroup:    func(group string) bool { return group == "kept" },
+		})
+		if a := h.ask(t, "GET", "/oauth2/auth?"+c.query, ""); a.status != 403 {
+			t.Errorf("%+v: %d", c, a.status)
+		}
+		if err := h.record(t).Err; err == nil || strings.Contains(err.Error(), "AMLPROXY_SESSION_GROUPS") != c.told || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}

@@ -86,7 +86,7 @@ func New(s *config.Settings, o Options) (*App, error) {
 		return nil, err
 	}
 	a.readiness = &readiness{fleet: &a.fleet}
-	names := namedIn(s.Routes)
+	names := namedIn(s)
 	a.named.Store(&names)
 	who, err := newCallers(s, &http.Client{Transport: a.provider()}, pool, &a.named, metrics.Session)
 	if err != nil {
@@ -109,9 +109,10 @@ func (a *App) newProxy(who callers, f *fleet) (*proxy.Proxy, error) {
 	cfg := proxy.Config{
 		Authenticator: who.authenticator, Issuers: who.issuers,
 		PublicURL: a.settings.PublicURL.URL, TrustedProxies: a.settings.TrustedProxies,
-		Ready:  a.readiness.public,
-		Record: a.records(),
-		Routes: f.routes(),
+		Ready:      a.readiness.public,
+		KeepsGroup: func(group string) bool { return a.named.Load().groups[group] },
+		Record:     a.records(),
+		Routes:     f.routes(),
 
 		Limiter: a.newLimiter(),
 

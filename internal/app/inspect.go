@@ -73,7 +73,7 @@ func Login(s *config.Settings, transport http.RoundTripper) (*authn.Login, *auth
 		return nil, nil, err
 	}
 	var names atomic.Pointer[named]
-	all := namedIn(s.Routes)
+	all := namedIn(s)
 	names.Store(&all)
 	who, err := newCallers(s, &http.Client{Transport: transport}, pool, &names, nil)
 	return who.login, who.store, err

@@ -118,7 +118,7 @@ func (a *App) takeOver(fresh *config.Settings) error {
 		next.closeBut(before)
 		return err
 	}
-	names := namedIn(fresh.Routes)
+	names := namedIn(fresh)
 	a.named.Store(&names)
 	a.fleet.Store(next)
 	before.each(func(route string, n int, _ *backend) { a.metrics.Unwatch(route, n) })

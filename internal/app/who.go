@@ -135,15 +135,19 @@ func endpointsOf(s *config.Settings) *authn.Endpoints {
 	}
 }
 
-// named is what the rules of all routes name: a session keeps no more than that.
+// named is what the rules of all routes name, and SESSION_GROUPS: a session keeps no
+// more than that.
 type named struct {
 	groups      map[string]bool
 	claims      []string
 	fingerprint string // another one for other names
 }
 
-func namedIn(routes []config.Route) named {
-	n := named{groups: map[string]bool{}}
+func namedIn(s *config.Settings) named {
+	n, routes := named{groups: map[string]bool{}}, s.Routes
+	for _, group := range s.SessionGroups {
+		n.groups[group] = true
+	}
 	for i := range routes {
 		access := routes[i].Access
 		if access == nil {

@@ -63,6 +63,7 @@ type Settings struct {
 	SessionIdle           time.Duration  `env:"SESSION_IDLE" envDefault:"1h" doc:"A session unused for this long ends."`
 	SessionMax            time.Duration  `env:"SESSION_MAX" envDefault:"12h" doc:"A session ends after this long, used or not."`
 	SessionRefresh        time.Duration  `env:"SESSION_REFRESH" envDefault:"15m" doc:"Claims older than this are renewed through the refresh token."`
+	SessionGroups         []string       `env:"SESSION_GROUPS" doc:"Groups that sessions keep besides those that routes name: what /oauth2/auth?allowed_groups= asks for."`
 	ReturnOrigins         []string       `env:"RETURN_ORIGINS" doc:"Other origins that rd may return to after login."`
 
 	RedisURL secret.Value `env:"REDIS_URL" doc:"Where replicas share rate limits, and sessions, which makes ending one an end everywhere: redis://[user:password@]host[:port][/database], or rediss:// for TLS."`
