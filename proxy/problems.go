@@ -20,7 +20,7 @@ func ProblemTypes() []ProblemType {
 		{"audit-unavailable", "503", "The call could not be written to the audit file.", "Send it again after Retry-After. The operator: the disk of AUDIT_FILE."},
 		{"authentication-unavailable", "503", "The identity provider or the session store could not be asked. Nobody was signed out.", "Send it again after Retry-After."},
 		{"bad-body", "400", "The request's body broke off.", "Send it whole."},
-		{"bad-framing", "400", "The request says in two ways where it ends.", "Send one Content-Length or one Transfer-Encoding: chunked."},
+		{"bad-framing", "400", "The request says in two ways where it ends, or asks for a WebSocket in a way that opens none.", "Send one Content-Length, and begin a WebSocket with a GET of HTTP/1.1 without a body."},
 		{"bad-query", "400", "A question to `/oauth2/auth` that is not understood.", "Ask for `route` or `allowed_groups` alone."},
 		{"bad-target", "400", "The address could be read in two ways, or the Host is malformed.", "Write the path without encoded slashes, dots, `//`, `;` and backslashes."},
 		{"credential-rejected", "502", "The model's endpoint refused the proxy's credential, and no other was to be had.", "The operator: `amlproxy doctor`. Signing in again does not help."},
