@@ -35,9 +35,15 @@ func (a *answer) take(from http.Header) {
 	}
 }
 
-// WriteHeader sends a 1xx answer of the upstream, or begins the answer.
+// WriteHeader sends a 1xx answer of the upstream, or begins the answer. A 100 is
+// none for the caller: upstream asked for it, to learn whether a large body is
+// wanted, and a caller who did not takes it for the answer to his next request, as
+// nginx before us does, and hangs (RFC 9110 section 15.2). One who did is told by
+// net/http as soon as his body is read.
 func (a *answer) WriteHeader(code int) {
 	switch {
+	case code == http.StatusContinue:
+		return
 	case code >= 100 && code < 200:
 		scrubAnswer(a.Header())
 	case a.status == 0:

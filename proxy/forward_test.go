@@ -208,6 +208,16 @@ func TestCallerWhoLeavesCancelsTheUpstream(t *testing.T) {
 	}
 }
 
+// TestContinueIsTheProxysOwn: the model's 100 answers the proxy's Expect, and a
+// caller who sent none gets none.
+func TestContinueIsTheProxysOwn(t *testing.T) {
+	up := record(t, "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+	h := open(t, proxy.Config{Routes: []proxy.Route{{Name: "m", Public: true, Transport: to(t, up.url())}}})
+	if status := h.raw(t, "POST /models/m HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"); status != http.StatusOK {
+		t.Errorf("the first answer is %d", status)
+	}
+}
+
 func TestInterimAnswersPassAndTakeNothingAway(t *testing.T) {
 	up := record(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nSet-Cookie: amlproxy=evil\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
 	h := open(t, proxy.Config{Routes: []proxy.Route{{Name: "m", Public: true, CORS: &proxy.CORS{Origins: []string{"https://a.example"}}, Transport: to(t, up.url())}}})
