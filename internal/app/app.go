@@ -225,7 +225,9 @@ func listenOn(ctx context.Context, given net.Listener, setting, address string) 
 	if given != nil {
 		return given, nil
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
+	var of net.ListenConfig
+	of.SetMultipathTCP(false) // its sockets take no filter; see hush
+	l, err := of.Listen(ctx, "tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("%s=%s: %w", setting, address, err)
 	}

@@ -77,7 +77,9 @@ func serveUntilTheEnd(t testing.TB, a *app.App) {
 
 func listen(t testing.TB) net.Listener {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	var of net.ListenConfig
+	of.SetMultipathTCP(false) // as serve listens
+	l, err := of.Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
