@@ -165,5 +165,8 @@ func TestWhatNeedsARestartIsNamed(t *testing.T) {
 	until(t, "the file is missed", func() bool { return strings.Contains(r.log.String(), "ROUTES_FILE: names a file that cannot be read") })
 	r.write(fmt.Sprintf("routes: [{name: n, url: %q, auth: none, public: true}]", model.URL+"/score"))
 	r.hangup <- syscall.SIGHUP
-	until(t, "it is back", func() bool { status, _ := get(t, http.DefaultClient, r.url+"/models/n"); return status == 404 && r.metric("amlproxy_reload_ok") == "1" })
+	until(t, "it is back", func() bool {
+		status, _ := get(t, http.DefaultClient, r.url+"/models/n")
+		return status == 404 && r.metric("amlproxy_reload_ok") == "1"
+	})
 }
