@@ -139,7 +139,7 @@ func TestEveryRefusalSaysWhatToDo(t *testing.T) {
 		}
 		for _, accept := range []string{"application/json", "text/html"} {
 			t.Run(problem+" as "+accept, func(t *testing.T) {
-				head, body := why.ask(t, accept)
+				head, body := why.ask(t, accept, "")
 				rec := head.Header.Get("X-Request-Id")
 				var headers strings.Builder
 				_ = head.Header.Write(&headers)
@@ -165,6 +165,28 @@ func TestEveryRefusalSaysWhatToDo(t *testing.T) {
 	}
 }
 
+// TestPagesMayReadEveryRefusalOfARoute if they may read its answers, and no others
+// may: a page that cannot read why cannot say so.
+func TestPagesMayReadEveryRefusalOfARoute(t *testing.T) {
+	for problem, why := range reasons() {
+		if why.line != "" && why.line != "DELETE /models/m" || problem == "bad-framing" {
+			continue // it is of no route
+		}
+		for origin, may := range map[string]string{"https://app.example.com": "https://app.example.com", "https://evil.example": "", "null": "", "https://app.example.com.evil.example": ""} {
+			head, _ := why.ask(t, "application/json", origin)
+			if got := head.Header.Get("Access-Control-Allow-Origin"); got != may {
+				t.Errorf("%s to %s: Access-Control-Allow-Origin %q", problem, origin, got)
+			}
+			if (head.Header.Get("Access-Control-Allow-Credentials") == "true") != (may != "") || strings.Contains(head.Header.Get("Access-Control-Expose-Headers"), "Retry-After") != (may != "") {
+				t.Errorf("%s to %s: %v", problem, origin, head.Header)
+			}
+			if !strings.Contains(strings.Join(head.Header.Values("Vary"), ","), "Origin") {
+				t.Errorf("%s to %s: Vary %q", problem, origin, head.Header.Values("Vary"))
+			}
+		}
+	}
+}
+
 // isPage fails unless a page is whole, speaks, and can be used without seeing it.
 func isPage(t *testing.T, head *http.Response, body string) {
 	t.Helper()
@@ -186,14 +208,14 @@ func isPage(t *testing.T, head *http.Response, body string) {
 }
 
 // ask builds a house in which the request is refused, and asks there.
-func (why reason) ask(t *testing.T, accept string) (*http.Response, string) {
+func (why reason) ask(t *testing.T, accept, origin string) (*http.Response, string) {
 	t.Helper()
 	model := why.model
 	if model == nil {
 		model = says(http.StatusOK)
 	}
 	c := proxy.Config{Login: gate{}, ReadTimeout: 100 * time.Millisecond, Routes: []proxy.Route{{
-		Name: "m", Paths: []string{"*"}, Transport: roundTrip(model), Access: &proxy.Access{Any: proxy.Rules{Groups: []string{"ml-users"}}},
+		Name: "m", Paths: []string{"*"}, CORS: &proxy.CORS{Origins: []string{"https://app.example.com"}, Credentials: true}, Transport: roundTrip(model), Access: &proxy.Access{Any: proxy.Rules{Groups: []string{"ml-users"}}},
 	}}}
 	if why.config != nil {
 		why.config(&c)
@@ -217,7 +239,10 @@ func (why reason) ask(t *testing.T, accept string) (*http.Response, string) {
 	} else if body == "" {
 		body = "\r\n"
 	}
-	_, _ = io.WriteString(conn, line+" HTTP/1.1\r\nHost: models.example.com\r\nAccept: "+accept+"\r\nConnection: close\r\n"+why.fields+body)
+	if origin != "" {
+		origin = "Origin: " + origin + "\r\n"
+	}
+	_, _ = io.WriteString(conn, line+" HTTP/1.1\r\nHost: models.example.com\r\nAccept: "+accept+"\r\n"+origin+"Connection: close\r\n"+why.fields+body)
 	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
