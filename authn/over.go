@@ -42,14 +42,14 @@ func (s *Sessions) Over(ctx context.Context, ids []*Identity) ([]bool, error) {
 	return over, nil
 }
 
-// vouch returns the identity of a session as a request gets it.
+// vouch returns the identity of a session as a request gets it. The session is that
+// request's alone: nothing is copied, since every request comes here.
 func (s *Sessions) vouch(held *session) *Identity {
-	id := *s.known(held.identity) // a copy, since a renewal that others share may have made it
-	found := *held
-	found.tokens = Tokens{Session: held.tokens.Session} // Over needs no other
-	id.session, id.Idle = &found, s.expires(held)
+	held.tokens = Tokens{Session: held.tokens.Session} // Over needs no other
+	id := s.known(held.identity)
+	id.session, id.Idle = held, s.expires(held)
 	s.uses.note(held)
-	return &id
+	return id
 }
 
 // refuses reports whether the provider would not renew held, and no other version

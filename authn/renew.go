@@ -66,8 +66,8 @@ func (s *Sessions) due(held *session, now time.Time) bool {
 	return s.source != nil && !held.young && held.renewable() && older(held.claimed, now, s.refresh)
 }
 
-// current returns the newest version of a session: held itself, or what came of
-// it. It waits for the provider if the claims of held are too old, but not when
+// current returns the newest version of a session: held itself, or a copy of what
+// came of it. It waits for the provider if the claims of held are too old, but not when
 // the provider failed before: then they serve until it is back.
 func (s *Sessions) current(ctx context.Context, held *session, now time.Time) (*session, error) {
 	if s.source == nil || !held.renewable() {
@@ -85,7 +85,7 @@ func (s *Sessions) current(ctx context.Context, held *session, now time.Time) (*
 	if s.due(newest, now) && !e.refuses(newest) {
 		wait = e.failed == 0
 		if e.flight == nil && !now.Before(e.next) {
-			s.launch(e, newest)
+			s.launch(e, newest.as(newest.used))
 		}
 	}
 	flight := e.flight
@@ -166,7 +166,7 @@ func (all *renewals) latest(held *session) *session {
 
 func (e *renewal) refuses(held *session) bool { return e.refused && held.turn <= e.turn }
 
-// launch renews held; s.renewals is locked.
+// launch renews held, which nobody else has; s.renewals is locked.
 func (s *Sessions) launch(e *renewal, held *session) {
 	flight := make(chan struct{})
 	e.flight = flight

@@ -176,7 +176,7 @@ func (s *Sessions) known(id *Identity) *Identity {
 	if s.vocabulary == nil || s.vocabulary() == id.Vocabulary {
 		return id
 	}
-	id = id.clone() // a renewal that others share may have made it
+	id = id.clone()
 	id.Incomplete = true
 	return id
 }
