@@ -65,7 +65,13 @@ func (o *output) String() string {
 // test ends.
 func start(t *testing.T, environ []string, args ...string) *process {
 	t.Helper()
-	p := &process{cmd: exec.Command(binary, args...), out: &output{}, err: &output{}, done: make(chan error, 1)}
+	return launch(t, environ, binary, args...)
+}
+
+// launch is start by way of another command.
+func launch(t *testing.T, environ []string, name string, args ...string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(name, args...), out: &output{}, err: &output{}, done: make(chan error, 1)}
 	p.cmd.Env, p.cmd.Dir = append(environ, "PATH="+os.Getenv("PATH"), "HOME="+t.TempDir()), t.TempDir()
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.err
 	if err := p.cmd.Start(); err != nil {
