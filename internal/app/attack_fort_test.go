@@ -41,8 +41,8 @@ type door struct {
 	open               bool // to anybody
 }
 
-// doors are all of them. The last three of the routes are open to a part of those
-// who are known; ann is among it everywhere but on the one of the other issuer.
+// doors are all of them. Three of the routes are open to a part of those who are
+// known; ann is among it everywhere but on the one of the other issuer.
 func doors() []door {
 	return []door{
 		{"public", http.MethodPost, "/models/public", true},
@@ -50,6 +50,7 @@ func doors() []door {
 		{"grouped", http.MethodPost, "/models/grouped", false},
 		{"bearer only", http.MethodPost, "/models/bearer", false},
 		{"of the other issuer", http.MethodPost, "/models/other", false},
+		{"of pages, any path", http.MethodPost, "/models/shared/any/thing", false},
 		{"userinfo", http.MethodGet, "/oauth2/userinfo", false},
 		{"auth", http.MethodGet, "/oauth2/auth", false},
 		{"auth of a route", http.MethodGet, "/oauth2/auth?route=grouped", false},
@@ -95,7 +96,8 @@ func newFort(t testing.TB, more ...string) *fort {
 	yaml.WriteString("routes:\n")
 	for name, rule := range map[string]string{
 		"public": "public: true", "signed": told + "methods: [GET, POST]", "grouped": told + "access: {groups: [g]}", "bearer": told + "access: {scopes: [score]}",
-		"other": told + "access: {claims: {iss: [\"" + f.other.Issuer() + "\"]}}",
+		"shared": told + "paths: [\"*\"], cors: {origins: [\"https://app.example.com\"]}",
+		"other":  told + "access: {claims: {iss: [\"" + f.other.Issuer() + "\"]}}",
 	} {
 		fmt.Fprintf(&yaml, "  - {name: %s, url: %q, auth: none, %s}\n", name, model.URL+"/score", rule)
 	}

@@ -80,8 +80,36 @@ func TestNobodyIsBelievedForSayingSo(t *testing.T) {
 	} {
 		for _, d := range doors() {
 			if !d.open {
-				f.refused(t, field, f.bare, d, []int{401}, field)
+				f.refused(t, field, f.bare, d, []int{401, 400}, field) // 400: that opens no WebSocket
 			}
+		}
+	}
+}
+
+// TestNoPreflightReachesAModel: what comes without a credential by design is answered
+// here, whoever asks, and whatever he says besides; and what only looks like it is
+// a request like any other.
+func TestNoPreflightReachesAModel(t *testing.T) {
+	f := newFort(t)
+	session := "Cookie: amlproxy=" + f.cookie(t, f.signedIn(t, "ann"), "amlproxy").Value
+	for _, origin := range []string{"https://app.example.com", "https://evil.example", "null"} {
+		for _, method := range []string{"POST", "GET", "OPTIONS", "x"} {
+			for _, more := range []string{"X: y", session, "X-Forwarded-User: user-ann", "Access-Control-Request-Headers: authorization, x-forwarded-user", "Access-Control-Request-Private-Network: true"} {
+				for _, d := range doors() {
+					d.method = http.MethodOptions
+					statuses := []int{204}
+					if strings.HasPrefix(d.path, "/oauth2/auth") {
+						statuses = []int{405}
+					}
+					f.refused(t, "a preflight", f.bare, d, statuses, "Origin: "+origin, "Access-Control-Request-Method: "+method, more)
+				}
+			}
+		}
+	}
+	for _, fields := range [][]string{{"Origin: https://app.example.com"}, {"Access-Control-Request-Method: POST"}, {"Origin: https://app.example.com", "Origin: https://app.example.com", "Access-Control-Request-Method: POST"}} {
+		for _, d := range doors() {
+			d.method = http.MethodOptions
+			f.refused(t, "no preflight", f.bare, d, []int{405}, fields...)
 		}
 	}
 }
