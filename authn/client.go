@@ -43,6 +43,30 @@ func (e *tokenError) Error() string {
 	return fmt.Sprintf("status %d, %q: %q", e.status, clip(e.code, 60), clip(e.description, 200))
 }
 
+// hide takes out of what the provider said what it was asked with: some quote that,
+// and what it says goes to the log.
+func (e *tokenError) hide(header http.Header, form url.Values) {
+	secrets := []string{strings.TrimPrefix(header.Get("Authorization"), "Basic ")}
+	for _, name := range []string{"code", "code_verifier", "refresh_token", "client_secret", "client_assertion"} {
+		secrets = append(secrets, form.Get(name))
+	}
+	if r := (&http.Request{Header: header}); header.Get("Authorization") != "" {
+		_, password, _ := r.BasicAuth()
+		plain, _ := url.QueryUnescape(password)
+		secrets = append(secrets, password, plain)
+	}
+	var pairs []string
+	for _, s := range secrets {
+		for _, spelling := range []string{s, url.QueryEscape(s), url.PathEscape(s)} {
+			if len(spelling) >= 6 { // a shorter one is no secret, and a part of many words
+				pairs = append(pairs, spelling, "[secret]")
+			}
+		}
+	}
+	hide := strings.NewReplacer(pairs...)
+	e.code, e.description = hide.Replace(e.code), hide.Replace(e.description)
+}
+
 // Unwrap makes invalid_grant known to errors.Is.
 func (e *tokenError) Unwrap() error {
 	if e.code == errInvalidGrant.Error() {
@@ -84,16 +108,22 @@ func (c *client) ask(ctx context.Context, form url.Values) (*oauth2.Token, error
 	if err != nil {
 		return nil, err
 	}
-	status, body, err := c.post(ctx, held.value, held.value.endpoint.TokenURL, form)
+	header := http.Header{}
+	status, body, err := c.post(ctx, held.value, held.value.endpoint.TokenURL, header, form)
 	if err != nil {
 		return nil, err
 	}
-	return readTokens(status, body)
+	token, err := readTokens(status, body)
+	var said *tokenError
+	if errors.As(err, &said) {
+		said.hide(header, form)
+	}
+	return token, err
 }
 
-// post sends a form to an endpoint of the provider, with what proves who sends it.
-func (c *client) post(ctx context.Context, m *metadata, address string, form url.Values) (status int, body []byte, err error) {
-	header := http.Header{}
+// post sends a form to an endpoint of the provider, and adds to it and to header
+// what proves who sends it.
+func (c *client) post(ctx context.Context, m *metadata, address string, header http.Header, form url.Values) (status int, body []byte, err error) {
 	if err := (*c.prove.Load())(header, form, m); err != nil {
 		return 0, nil, fmt.Errorf("proving who asks: %w", err)
 	}

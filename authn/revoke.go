@@ -46,7 +46,7 @@ func (c *client) revoke(ctx context.Context, token secret.Value) error {
 	if err != nil || held.value.Revocation == "" {
 		return err
 	}
-	status, _, err := c.post(calling(ctx, CallRevocation), held.value, held.value.Revocation,
+	status, _, err := c.post(calling(ctx, CallRevocation), held.value, held.value.Revocation, http.Header{},
 		url.Values{"token": {token.Reveal()}, "token_type_hint": {"refresh_token"}})
 	if err == nil && status != http.StatusOK {
 		err = fmt.Errorf("revoking a refresh token: status %d", status)
