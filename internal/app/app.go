@@ -26,6 +26,7 @@ import (
 // what serve uses.
 type Options struct {
 	Log io.Writer // where the log goes; nil: standard error
+	Out io.Writer // where the audit goes if its file is "-"; nil: standard output
 	// Listener and AdminListener, if not nil, are used instead of listening on the
 	// settings' addresses.
 	Listener, AdminListener net.Listener
@@ -45,6 +46,7 @@ type App struct {
 	log      *zap.Logger
 	metrics  *telemetry.Metrics
 	traces   *telemetry.Traces // nil: no spans are made
+	audit    *telemetry.Audit  // nil: calls are not put on record
 
 	toProvider, toAzure, toModels *line
 	store                         *authn.Redis // nil: replicas share nothing
@@ -85,6 +87,7 @@ func New(s *config.Settings, o Options) (*App, error) {
 	if a.traces, err = newTraces(s, pool, metrics, log); err != nil {
 		return nil, err
 	}
+	a.audit = newAudit(s, o.Out, metrics)
 	a.readiness = &readiness{fleet: &a.fleet}
 	names := namedIn(s)
 	a.named.Store(&names)
@@ -118,6 +121,9 @@ func (a *App) newProxy(who callers, f *fleet) (*proxy.Proxy, error) {
 
 		ReadTimeout: a.settings.ReadHeaderTimeout,
 	}
+	if a.audit != nil {
+		cfg.Admit = a.audit.Admit
+	}
 	if a.traces != nil {
 		cfg.Trace = a.traces.Begin
 	}
@@ -134,6 +140,9 @@ func (a *App) records() func(proxy.Record) {
 		observe = func(proxy.Record) {}
 	}
 	return func(r proxy.Record) {
+		if a.audit != nil {
+			a.audit.Record(r)
+		}
 		access(r)
 		a.metrics.Record(r)
 		observe(r)
@@ -164,6 +173,9 @@ func (a *App) loadCertificate() error {
 // on serving for DRAIN_DELAY before that. It returns an error if it cannot listen or
 // serve. When it returns, nothing that it started is left.
 func (a *App) Run(ctx context.Context) error {
+	if err := a.beginAudit(); err != nil {
+		return err
+	}
 	callers, operators, err := a.listen(ctx)
 	if err != nil {
 		return err
@@ -273,5 +285,6 @@ func (a *App) close() {
 	if a.store != nil {
 		_ = a.store.Close()
 	}
+	a.endAudit()
 	_ = a.log.Sync()
 }

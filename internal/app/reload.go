@@ -45,6 +45,9 @@ func (a *App) watch(ctx context.Context) error {
 		case hangup = <-a.options.Hangup:
 		case <-tick.C:
 		}
+		if hangup != nil && a.audit != nil {
+			a.audit.Reopen()
+		}
 		if a.certificate != nil && (a.pair.changed() || hangup != nil) {
 			a.reloadCertificate()
 		}

@@ -117,10 +117,6 @@ func (e *environment) take(name, value string, raw map[string]string) {
 
 // unknown reports a name that nothing reads, and the one that may have been meant.
 func (e *environment) unknown(name string) {
-	if slices.Contains(notYet, name) {
-		e.add(name, "is not supported yet: remove it")
-		return
-	}
 	if m := numbered.FindStringSubmatch(name); m != nil && m[1] == routesFamily && e.fileOnly(m[3]) {
 		e.add(show(name), "is not a setting: only a routes file ("+Prefix+"ROUTES_FILE) can say this")
 		return

@@ -88,10 +88,6 @@ func isSecret(t reflect.Type) bool {
 	return false
 }
 
-// notYet are names of the contract that nothing reads so far: better refused
-// than believed to work.
-var notYet = []string{Prefix + "AUDIT_FILE"}
-
 // injected are the names that Kubernetes gives to every container beside a
 // Service called amlproxy. They are not settings, and are ignored.
 var injected = regexp.MustCompile(`^AMLPROXY_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT|PORT_[0-9]+_TCP(_(PROTO|PORT|ADDR))?)$`)

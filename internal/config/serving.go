@@ -45,6 +45,7 @@ func (c *checker) serving() {
 	c.publicURL()
 	c.certificate()
 	c.pool("CA_FILE")
+	c.audit()
 }
 
 // byTable makes the checks that the table of settings itself asks for: one of

@@ -35,6 +35,7 @@ type Settings struct {
 	MaxHeaderBytes    Size           `env:"MAX_HEADER_BYTES" envDefault:"64KiB" doc:"The largest header of a request."`
 	LogLevel          string         `env:"LOG_LEVEL" envDefault:"info" oneof:"debug,info,warn,error" doc:"What is logged."`
 	LogFormat         string         `env:"LOG_FORMAT" envDefault:"json" oneof:"json,console" doc:"How it is logged: json for programs, console for people."`
+	AuditFile         string         `env:"AUDIT_FILE" doc:"Where every call of a model is put on record before it is made, who made it included; - for standard output. What cannot be recorded is refused."`
 
 	OIDCIssuer            string         `env:"OIDC_ISSUER" group:"Who may call" doc:"The OpenID provider that people sign in at. A route that is not public needs this or BEARER_ISSUERS."`
 	OIDCClientID          string         `env:"OIDC_CLIENT_ID" doc:"The proxy's client at that provider."`

@@ -27,7 +27,7 @@ func malformed() map[string][]string {
 	return map[string][]string{
 		"LISTEN": {"8080", "localhost", ":99999", ":x", "a b:1", ":080"}, "ADMIN_LISTEN": {"9090", "::1:9090", ":-1", ":8080"},
 		"PUBLIC_URL":    append(url, "https://example.com/x", "https://example.com/?q", "https://example.com?"),
-		"TLS_CERT_FILE": file, "TLS_KEY_FILE": file, "CA_FILE": file, "CLIENT_CA_FILE": file,
+		"TLS_CERT_FILE": file, "TLS_KEY_FILE": file, "CA_FILE": file, "AUDIT_FILE": file, "CLIENT_CA_FILE": file,
 		"TRUSTED_PROXIES": {"x", "10.0.0.0/33", "10.0.0.1/8", "0.0.0.0/0", "::/0", "10.0.0.0/8,", "fe80::1%eth0", "::ffff:10.0.0.0/104"},
 		"DRAIN_DELAY":     {"x", "5", "-1s", "1 s", "s"},
 		"DRAIN_TIMEOUT":   duration, "READ_HEADER_TIMEOUT": duration, "IDLE_TIMEOUT": duration,
@@ -129,9 +129,6 @@ func TestWhatNothingReadsIsRefused(t *testing.T) {
 		"AMLPROXY_BEARER_ISSUERS_0_ADIENCES": "AMLPROXY_BEARER_ISSUERS_0_AUDIENCES",
 	} {
 		refused(t, oneRoute(name+"=a"), name, "nearest is "+nearest)
-	}
-	for _, name := range []string{"AUDIT_FILE"} {
-		refused(t, oneRoute("AMLPROXY_"+name+"=a"), "AMLPROXY_"+name, "not supported yet")
 	}
 }
 

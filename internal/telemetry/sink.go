@@ -117,7 +117,8 @@ func (s *sink) run(done chan struct{}) {
 		if owed > 0 {
 			b.lines = append(b.lines, s.notice(owed)...)
 		}
-		if s.finish(b, s.out.write(b.lines), owed) {
+		unwritten, _ := s.out.write(b.lines) // there is nobody to tell but the log
+		if s.finish(b, unwritten, owed) {
 			return
 		}
 		pause.Reset(sinkPause)
@@ -181,18 +182,18 @@ type lineWriter struct {
 	torn bool
 }
 
-// write returns how many lines of b, the last ones, could not be written.
-func (l *lineWriter) write(b []byte) (unwritten int64) {
+// write returns how many lines of b, the last ones, could not be written, and why.
+func (l *lineWriter) write(b []byte) (unwritten int64, err error) {
 	if l.torn {
 		if _, err := l.w.Write([]byte("\n")); err != nil {
-			return countLines(b)
+			return countLines(b), err
 		}
 		l.torn = false
 	}
-	n, _ := l.w.Write(b)
+	n, err := l.w.Write(b)
 	n = min(max(n, 0), len(b))
 	l.torn = n > 0 && b[n-1] != '\n'
-	return countLines(b[n:])
+	return countLines(b[n:]), err
 }
 
 func countLines(b []byte) int64 { return int64(bytes.Count(b, []byte("\n"))) }
