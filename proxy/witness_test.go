@@ -74,7 +74,14 @@ func (w *witness) serve(c net.Conn) {
 	var raw bytes.Buffer
 	r := bufio.NewReader(io.TeeReader(c, &raw))
 	for {
-		seen, err := readStrictly(r)
+		answered := false
+		seen, err := readStrictly(r, func(head testimony) {
+			// Before the body was read, and the connection lives on: as a server does that
+			// knows enough.
+			if answered = strings.HasPrefix(head.target, "/early/"); answered {
+				w.answer(c, head)
+			}
+		})
 		if err == io.EOF && seen.target == "" {
 			return
 		}
@@ -94,11 +101,15 @@ func (w *witness) serve(c net.Conn) {
 			return // the body was cut: its caller's was
 		}
 		raw.Reset()
-		said := seen.method + " " + seen.target
-		if _, err := fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nX-Saw: %s\r\nContent-Length: %d\r\n\r\n%s", said, len(said), said); err != nil {
-			return
+		if !answered {
+			w.answer(c, seen)
 		}
 	}
+}
+
+func (w *witness) answer(c net.Conn, seen testimony) {
+	said := seen.method + " " + seen.target
+	_, _ = fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nX-Saw: %s\r\nContent-Length: %d\r\n\r\n%s", said, len(said), said)
 }
 
 // of returns the request with that X-Request-Id.
@@ -115,8 +126,8 @@ var (
 )
 
 // readStrictly reads one request. What is not in order is an error, with the
-// request if its head was in order.
-func readStrictly(r *bufio.Reader) (testimony, error) {
+// request if its head was in order; begun is told of that.
+func readStrictly(r *bufio.Reader, begun func(testimony)) (testimony, error) {
 	var seen testimony
 	line, err := crlf(r)
 	if err != nil {
@@ -141,6 +152,7 @@ func readStrictly(r *bufio.Reader) (testimony, error) {
 		head.WriteString("\r\n" + line)
 	}
 	found := testimony{method: request[1], target: request[2], head: head.String()}
+	begun(found)
 	lengths, codings := fields(found.head, "Content-Length"), fields(found.head, "Transfer-Encoding")
 	switch {
 	case len(fields(found.head, "Host")) != 1 || len(lengths)+len(codings) > 1:
