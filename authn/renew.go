@@ -14,8 +14,8 @@ const (
 	maxRenewals = 10_000
 	graceTime   = time.Minute
 	// siblingTime is how long a session in a cookie is served after the provider
-	// refused its refresh token: another replica may have used it, and its cookie
-	// be on the way.
+	// refused its refresh token, at most: another replica may have used it, and its
+	// cookie be on the way. No process knows whether there is another.
 	siblingTime = 10 * time.Second
 )
 
@@ -56,9 +56,9 @@ type renewal struct {
 	next   time.Time // not before
 }
 
-func newRenewals(l lifetimes) *renewals {
+func newRenewals(l lifetimes, mercy time.Duration) *renewals {
 	all, _ := simplelru.NewLRU[string, *renewal](maxRenewals, nil) // fails for a size below 1 alone
-	return &renewals{lifetimes: l, all: all}
+	return &renewals{lifetimes: l, mercy: mercy, all: all}
 }
 
 // due reports whether the claims of held should be renewed, and can be.

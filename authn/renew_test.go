@@ -251,6 +251,28 @@ func TestRevokedAtTheProvider(t *testing.T) {
 	})
 }
 
+// TestRevokedSessionsEndWithinTheRefreshTime: F12, for a session in use, whatever
+// the time for its siblings' cookies.
+func TestRevokedSessionsEndWithinTheRefreshTime(t *testing.T) {
+	for _, refresh := range []time.Duration{2 * time.Second, 30 * time.Second, 15 * time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, 1, func(c *authn.SessionsConfig) { c.Refresh = refresh })
+			s := w.replicas[0].sessions
+			w.signIn(t)
+			if err := w.provider.Revoke("alice"); err != nil {
+				t.Fatal(err)
+			}
+			r, begun := w.cookies(t), time.Now()
+			for ask(s, r, 1)()[0].err == nil {
+				time.Sleep(refresh / 20)
+				if time.Since(begun) > refresh+refresh/10 {
+					t.Fatalf("%v: served after %v", refresh, time.Since(begun))
+				}
+			}
+		})
+	}
+}
+
 // TestProviderInTroubleEndsNoSession: F11.
 func TestProviderInTroubleEndsNoSession(t *testing.T) {
 	for name, fault := range map[string]authntest.Fault{

@@ -102,11 +102,15 @@ func NewSessions(cfg SessionsConfig) (*Sessions, error) {
 	if s.ended, err = newEnded(); err != nil {
 		return nil, err
 	}
-	s.renewals = newRenewals(s.lifetimes)
+	var mercy time.Duration
+	if cfg.Redis == nil {
+		mercy = min(siblingTime, s.refresh/2)
+		s.refresh -= mercy // together they are what was asked for
+	}
+	s.renewals = newRenewals(s.lifetimes, mercy)
 	if cfg.Redis == nil {
 		s.keeper = &inCookies{sealer: session, name: s.cookies.name(), lifetimes: s.lifetimes, ended: s.ended, uses: s.uses}
 		s.sealers = []*sealer{session}
-		s.renewals.mercy = siblingTime
 		return s, nil
 	}
 	shared, err := newInRedis(cfg.Redis.client, cfg.Secrets, s.cookies.name(), s.lifetimes)
@@ -214,7 +218,7 @@ func (s *Sessions) unused(held *session) bool {
 	if s.due(held, time.Now()) {
 		return older(held.used, time.Now(), s.idle/2)
 	}
-	return older(held.used, time.Now(), s.refresh)
+	return older(held.used, time.Now(), s.refresh+s.renewals.mercy)
 }
 
 // Start begins a session for id and adds its cookie to answer. Its identifier
