@@ -20,11 +20,15 @@ var (
 		"proxy":     true,
 		"forwarded": true, "x-forwarded": true, "via": true, "x-real-ip": true, "x-client-ip": true,
 		"client-ip": true, "true-client-ip": true, "x-azure-clientip": true, "x-azure-socketip": true, "cf-connecting-ip": true, "fastly-client-ip": true,
-		"x-cluster-client-ip": true, "x-host": true, "x-remote-addr": true,
+		"x-cluster-client-ip": true, "x-host": true, "x-remote-addr": true, "x-remote-ip": true, "x-remote-host": true, "x-originating-ip": true,
+		"cf-connecting-ipv6": true, "proxy-client-ip": true, "wl-proxy-client-ip": true, "incap-client-ip": true, "x-proxyuser-ip": true,
+		"disguised-host": true, "was-default-hostname": true, "x-waws-unencoded-url": true, "x-appservice-proto": true, "x-url-scheme": true, "front-end-https": true,
 		// Pin a deployment past the traffic split: the route's to say.
 		"azureml-model-deployment": true,
-		"remote-user":              true, "x-remote-user": true, "x-remote-group": true, "x-user": true, "x-email": true, "x-groups": true,
+		"remote-user":              true, "remote-name": true, "remote-email": true, "remote-groups": true, "x-remote-user": true, "x-remote-group": true, "x-user": true, "x-email": true, "x-groups": true,
 		"x-username": true, "x-userid": true, "x-user-id": true, "x-user-name": true, "x-user-email": true, "x-userinfo": true,
+		"x-id-token": true, "x-access-token": true, "x-auth-user": true, "x-auth-token": true, "x-jwt-assertion": true, "x-anonymous-consumer": true, "x-serverless-authorization": true,
+		"x-apigateway-api-userinfo": true, "x-endpoint-api-userinfo": true,
 		"x-ms-client-cert": true, "x-arr-clientcert": true, "x-arr-ssl": true, "x-arr-log-id": true,
 		// Call another method than the one that was authorised.
 		"x-http-method": true, "x-http-method-override": true, "x-method-override": true,
@@ -36,6 +40,7 @@ var (
 		"x-forwarded-", "x-auth-request-", "x-authenticated-", "x-ms-client-principal", "x-ms-token-", "x-original-", "x-rewrite-",
 		"x-envoy-", "x-amzn-oidc-", "x-goog-authenticated-user-", "x-goog-iap-", "x-remote-extra-", "x-webauth-", "x-ssl-", "ssl-client-", "x-client-cert",
 		"x-consumer-", "x-vouch-", "x-pomerium-", "tailscale-", "cf-access-",
+		"x-authentik-", "x-authelia-", "oidc-", "x-oidc-", "x-credential-", "impersonate-", "l5d-", "x-appengine-", "x-amzn-mtls-", "x-spiffe-",
 	}
 	// websocketOnly are removed unless a WebSocket is being opened.
 	websocketOnly = []string{"Connection", "Upgrade"}

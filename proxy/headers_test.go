@@ -24,6 +24,10 @@ var spoofed = []string{
 	"Proxy", "X-Username", "X-User-Id", "X-Userinfo", "X-Consumer-Username", "X-Consumer-Custom-Id", "X-Vouch-User", "X-Pomerium-Jwt-Assertion",
 	"Tailscale-User-Login", "Cf-Access-Authenticated-User-Email", "Cf-Access-Jwt-Assertion", "X-Azure-Clientip", "X-Azure-Socketip",
 	"Api-Key", "X-Api-Key", "Ocp-Apim-Subscription-Key",
+	"Remote-Name", "Remote-Email", "Remote-Groups", "X-Authentik-Username", "X-Authelia-User", "Oidc-Claim-Sub", "X-Oidc-Claims", "X-Id-Token", "X-Access-Token", "X-Credential-Identifier",
+	"Impersonate-User", "Impersonate-Extra-Scopes", "L5d-Client-Id", "X-Appengine-User-Email", "X-Amzn-Mtls-Clientcert-Subject", "X-Spiffe-Id", "X-Apigateway-Api-Userinfo", "X-Endpoint-Api-Userinfo",
+	"X-Serverless-Authorization", "X-Jwt-Assertion", "X-Auth-User", "X-Anonymous-Consumer", "Disguised-Host", "Was-Default-Hostname", "X-Waws-Unencoded-Url", "X-Appservice-Proto",
+	"X-Remote-Ip", "Wl-Proxy-Client-Ip", "Cf-Connecting-Ipv6", "X-Url-Scheme", "Front-End-Https",
 }
 
 // TestNamesThatAServerReadsAsOthersNeverReachTheModel: a CGI-like server makes one

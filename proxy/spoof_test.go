@@ -54,7 +54,7 @@ func TestSpoofedHeadersNeverReachTheModelThroughHTTP2(t *testing.T) {
 		var m message
 		for _, name := range spoofed {
 			for _, spelt := range spellings(name) {
-				m.with = append(m.with, "+"+strings.ToLower(spelt)+": SPOOFED", "+"+strings.ToLower(spelt)+": 203.0.113.9, SPOOFED")
+				m.with = append(m.with, "+"+strings.ToLower(spelt)+": 203.0.113.9, SPOOFED")
 			}
 		}
 		m.with = append(m.with, "+x-kept: kept")
@@ -121,7 +121,7 @@ func TestOwnEndpointsBelieveNoHeader(t *testing.T) {
 	} {
 		for _, who := range []string{"Cookie: other=1", "Cookie: amlproxy=bob", "Authorization: Bearer batch"} {
 			want := ask(target, who)
-			for _, name := range append(spoofed, "X-Forwarded-Ssl", "Front-End-Https", "X-Url-Scheme") {
+			for _, name := range append(spoofed, "X-Forwarded-Ssl") {
 				fields := []string{who}
 				for _, spelt := range spellings(name) {
 					fields = append(fields, spelt+": alice")
