@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"amlproxy/internal/soak"
 	"amlproxy/upstream/azuremltest"
 )
 
@@ -24,7 +25,7 @@ type pace struct {
 }
 
 func thePace() pace {
-	if os.Getenv("SOAK") != "" {
+	if soak.On() {
 		return pace{perSecond: 1000, calm: 3 * time.Second}
 	}
 	return pace{perSecond: 200, calm: 600 * time.Millisecond}
@@ -200,7 +201,7 @@ func TestRotationUnderLoadIsNoticedByNobody(t *testing.T) {
 			e.verdict(t, 0)
 		})
 	}
-	t.Logf("%d requests, %d failed", e.answered.Load(), e.bad.Load())
+	soak.Note(t, "F17", fmt.Sprintf("credentials of 4 endpoints taken away, 12 times, at %d requests/s (F19 too)", p.perSecond), "0 seen by callers, one call an event", fmt.Sprintf("%d of %d failed", e.bad.Load(), e.answered.Load()))
 }
 
 // keyEvents regenerate the primary, the secondary (which nobody uses then: it is
@@ -249,6 +250,7 @@ func TestModeAndAddressMayChangeUnderLoad(t *testing.T) {
 	}
 	end()
 	e.verdict(t, 0)
+	soak.Note(t, "F17", fmt.Sprintf("mode changed three times and address once, at %d requests/s", p.perSecond), "0 seen by callers", fmt.Sprintf("%d of %d failed", e.bad.Load(), e.answered.Load()))
 }
 
 // Each way in which the fake Azure is unkind, and what it may cost.
@@ -292,7 +294,8 @@ func TestUnkindness(t *testing.T) {
 			if n := e.azure.Calls()["listkeys service/key"]; n > 2 {
 				t.Errorf("the workspace was asked %d times", n)
 			}
-			t.Logf("%d of %d failed, %d POSTs, calls %v", e.bad.Load(), e.answered.Load(), e.key.Posts()-before, e.azure.Calls())
+			soak.Note(t, "F17", "an unkind endpoint: "+name, fmt.Sprintf("at most %d of %d failed, %d POSTs, 2 fetches", row.failed, requests, row.posts),
+				fmt.Sprintf("%d failed, %d POSTs, %d fetches", e.bad.Load(), e.key.Posts()-before, e.azure.Calls()["listkeys service/key"]))
 		})
 	}
 }
@@ -334,6 +337,8 @@ func TestARevokedCredentialCostsOneFetch(t *testing.T) {
 	if n := e.key.Refusals() - refused; n > 2*requests {
 		t.Errorf("the endpoint was asked %d times for %d requests", n, requests)
 	}
+	soak.Note(t, "F20", fmt.Sprintf("a credential revoked for ever, %d requests at once", requests), "502, <= 2 requests each, <= 2 fetches",
+		fmt.Sprintf("%d asked, %d fetches", e.key.Refusals()-refused, e.azure.Calls()["listkeys service/key"]))
 }
 
 // A large upload meets each way of refusing: it arrives whole or is answered 503,
