@@ -8,6 +8,7 @@ export PATH := $(PATH):/usr/local/go/bin:/usr/sbin
 TOOLS         := $(CURDIR)/.cache/bin
 GOFUMPT       := $(TOOLS)/gofumpt-v0.12.0
 GOLANGCI_LINT := $(TOOLS)/golangci-lint-v2.15.0
+CYCLONEDX     := $(TOOLS)/cyclonedx-gomod-v1.10.0
 
 # What the tests of internal/demo/models train from; see scripts/sklearn-data.
 export SKLEARN_DATA := $(CURDIR)/.cache/sklearn-data
@@ -24,10 +25,10 @@ FOLDERS := $(wildcard */)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test deps lint build soak bench fuzz fmt generate
+.PHONY: help test deps lint build soak bench fuzz fmt generate image-test release release-test
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 test: deps lint build ## install what is missing, then check everything
 	go test -race -p 1 ./... # one package at a time: some measure, and all start servers
@@ -77,6 +78,15 @@ fmt: $(GOFUMPT) $(GOLANGCI_LINT) ## format the code
 generate: deps ## train the demo's models again
 	go generate ./...
 
+image-test: ## build the image and run it, as root on a Debian
+	scripts/image-test
+
+release: $(CYCLONEDX) ## archives for six platforms, checksums and SBOMs, in dist/
+	CYCLONEDX=$(CYCLONEDX) scripts/release dist
+
+release-test: $(CYCLONEDX) ## make the release twice and compare
+	CYCLONEDX=$(CYCLONEDX) scripts/release-test
+
 $(GOFUMPT):
 	CGO_ENABLED=0 GOBIN=$(TOOLS) go install mvdan.cc/gofumpt@v0.12.0
 	mv $(TOOLS)/gofumpt $@
@@ -84,3 +94,7 @@ $(GOFUMPT):
 $(GOLANGCI_LINT):
 	CGO_ENABLED=0 GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 	mv $(TOOLS)/golangci-lint $@
+
+$(CYCLONEDX):
+	CGO_ENABLED=0 GOBIN=$(TOOLS) go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+	mv $(TOOLS)/cyclonedx-gomod $@
