@@ -107,7 +107,7 @@ func (l *Login) launch(e *redemption, reply url.Values, fl *flow) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), redeemTime)
 		defer cancel()
-		done, err := guarded(func() (progress, error) { return l.redeemed(ctx, done, reply, fl) })
+		_, err := guarded(func() (struct{}, error) { return struct{}{}, l.redeemed(ctx, &done, reply, fl) })
 		if l.told(err) == nil {
 			l.sessions.tell(LoginEnded, OK)
 			l.sessions.tell(SessionStarted, OK)
@@ -119,21 +119,21 @@ func (l *Login) launch(e *redemption, reply url.Values, fl *flow) {
 	}()
 }
 
-// redeemed is the whole of a sign-in, in order: code, who it is, session.
-func (l *Login) redeemed(ctx context.Context, done progress, reply url.Values, fl *flow) (progress, error) {
-	var err error
+// redeemed is the whole of a sign-in, in order: code, who it is, session. What it
+// gets done is kept, even by a panic.
+func (l *Login) redeemed(ctx context.Context, done *progress, reply url.Values, fl *flow) (err error) {
 	if done.token == nil {
 		if done.token, err = l.redeem(ctx, reply, fl.verifier); err != nil {
-			return done, err
+			return err
 		}
 	}
 	if done.begun == nil {
 		id, given, err := l.identity(ctx, done.token, fl)
 		if err != nil {
-			return done, err
+			return err
 		}
 		done.begun = l.sessions.newSession(id, given)
 	}
 	done.made, err = l.sessions.keep(ctx, done.begun)
-	return done, err
+	return err
 }
