@@ -16,6 +16,9 @@ export SKLEARN_DATA := $(CURDIR)/.cache/sklearn-data
 # The second identity provider of the browser tests; see scripts/oidc-provider.
 export OIDC_PROVIDER := $(CURDIR)/.cache/oidc-provider
 
+# What checks deploy/prometheus and the dashboard; see scripts/promtool.
+export PROMTOOL := $(CURDIR)/.cache/promtool
+
 # How long each fuzz target runs: a number of inputs, since a target that is cut
 # after a time may fail with "context deadline exceeded" (golang/go#75804).
 FUZZTIME := 1000x
@@ -38,6 +41,7 @@ deps: ## install what the tests need: a Chromium, a Redis, scikit-learn's data, 
 	scripts/deps
 	scripts/oidc-provider $(OIDC_PROVIDER)
 	scripts/sklearn-data $(SKLEARN_DATA)
+	scripts/promtool $(PROMTOOL)
 
 lint: $(GOFUMPT) $(GOLANGCI_LINT) ## formatting, vet, golangci-lint, modules
 	@unformatted=$$($(GOFUMPT) -l $(FOLDERS)); \

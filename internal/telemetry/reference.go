@@ -31,6 +31,7 @@ func Reference() (string, error) {
 		"`route` is the name of a route in the settings; it is empty for requests that found none and for the proxy's own endpoints.\n" +
 		"`backend` is the place of one of its backends in the settings, from 0.\n" +
 		"Nothing that a caller can write becomes a label, so the number of series depends on the settings alone.\n\n" +
+		"`deploy/grafana/amlproxy.json` is a dashboard of them and `deploy/prometheus/alerts.yml` has alerts; both take every replica as an instance of one job, `amlproxy`.\n\n" +
 		"| name | type | labels | meaning |\n|---|---|---|---|\n")
 	for _, r := range m.rows {
 		labels := "–"
