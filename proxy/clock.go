@@ -25,9 +25,9 @@ const (
 // bytes of the body, and remembers why the body or the answer broke off.
 type clock struct {
 	cancel  context.CancelFunc
-	control *http.ResponseController
-	timeout time.Duration // for the upstream's turn
-	patient time.Duration // for a piece of the body
+	caller  http.ResponseWriter // without a wrapper
+	timeout time.Duration       // for the upstream's turn
+	patient time.Duration       // for a piece of the body
 
 	body   io.ReadCloser // the caller's
 	taken  atomic.Int64
@@ -37,6 +37,7 @@ type clock struct {
 	// connection that serves another request by then.
 	mu       sync.Mutex
 	timer    *time.Timer
+	rings    time.Time // when the timer does; zero: not before it is set again
 	until    time.Time // when time is up
 	blame    *ending   // what it is up for; nil: nobody's turn
 	answered bool
@@ -50,30 +51,40 @@ type clock struct {
 // start begins to count for x; the context that it returns ends when time is up.
 func (c *clock) start(ctx context.Context, x *exchange, body io.ReadCloser) context.Context {
 	ctx, c.cancel = context.WithCancel(ctx)
-	c.control, c.timeout, c.patient, c.body = x.control(), x.route.timeout, x.p.bodyTimeout, body
+	c.caller, c.timeout, c.patient, c.body = x.w.ResponseWriter, x.route.timeout, x.p.bodyTimeout, body
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.timer = time.AfterFunc(c.timeout, c.ring)
-	c.give(errSlowAnswer, c.timeout)
+	now, first := time.Now(), min(c.timeout, c.patient)
+	c.rings = now.Add(first)
+	c.timer = time.AfterFunc(first, c.ring)
+	c.give(errSlowAnswer, now, c.timeout)
 	return ctx
 }
 
-// give begins a turn. The lock is held.
-func (c *clock) give(blame *ending, most time.Duration) {
-	c.until = time.Now().Add(most)
+// give begins a turn. A timer that rings too early for it is left alone: most
+// exchanges are over by then. The lock is held.
+func (c *clock) give(blame *ending, now time.Time, most time.Duration) {
+	c.until, c.blame = now.Add(most), blame
 	if !c.expires.IsZero() && c.expires.Before(c.until) {
-		c.until, blame = c.expires, errExpired
-		most = time.Until(c.expires)
+		c.until, c.blame = c.expires, errExpired
 	}
-	c.blame = blame
-	c.timer.Reset(most)
+	if c.rings.IsZero() || c.until.Before(c.rings) {
+		c.rings = c.until
+		c.timer.Reset(c.until.Sub(now))
+	}
 }
 
-// ring stops the exchange, unless the turn changed while the timer fired.
+// ring stops the exchange, unless there is time left.
 func (c *clock) ring() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.blame != nil && !time.Now().Before(c.until) {
+	c.rings = time.Time{}
+	switch left := time.Until(c.until); {
+	case c.blame == nil: // nobody's turn, or it is over
+	case left > 0:
+		c.rings = c.until
+		c.timer.Reset(left)
+	default:
 		c.stop(c.blame)
 	}
 }
@@ -97,11 +108,12 @@ func (c *clock) stop(why *ending) {
 	if c.tunnel { // which may have a last word for the caller
 		deadline = time.Now().Add(closing)
 	}
+	control := http.NewResponseController(c.caller)
 	if c.tunnel || why == errSlowBody {
-		_ = c.control.SetReadDeadline(deadline)
+		_ = control.SetReadDeadline(deadline)
 	}
 	if c.answered {
-		_ = c.control.SetWriteDeadline(deadline)
+		_ = control.SetWriteDeadline(deadline)
 	}
 }
 
@@ -110,7 +122,6 @@ func (c *clock) stop(why *ending) {
 func (c *clock) began() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.timer.Stop()
 	c.answered, c.blame = true, nil
 	return c.late == nil
 }
@@ -155,29 +166,29 @@ func (c *clock) why() error {
 // Read reads the caller's body.
 func (c *clock) Read(p []byte) (int, error) {
 	start := time.Now()
-	if err := c.wait(); err != nil {
+	if err := c.wait(start); err != nil {
 		return 0, err
 	}
 	n, err := c.body.Read(p)
-	c.got(n, time.Since(start))
+	c.got(n, start, time.Now())
 	return n, err
 }
 
 // wait begins the caller's turn, unless the upstream answers already.
-func (c *clock) wait() error {
+func (c *clock) wait(now time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.late != nil {
 		return c.late
 	}
 	if !c.answered {
-		c.give(errSlowBody, c.patient-c.waited)
+		c.give(errSlowBody, now, c.patient-c.waited)
 	}
 	return nil
 }
 
 // got ends it.
-func (c *clock) got(n int, after time.Duration) {
+func (c *clock) got(n int, start, now time.Time) {
 	c.taken.Add(int64(n))
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -185,11 +196,11 @@ func (c *clock) got(n int, after time.Duration) {
 		return
 	}
 	c.piece += int64(n)
-	c.waited += after
+	c.waited += now.Sub(start)
 	if c.piece >= bodyPiece {
 		c.piece, c.waited = 0, 0
 	}
-	c.give(errSlowAnswer, c.timeout)
+	c.give(errSlowAnswer, now, c.timeout)
 }
 
 // Close closes the caller's body.
@@ -202,9 +213,9 @@ func (c *clock) moved(idle time.Duration) {
 	switch {
 	case c.blame == nil: // it is over
 	case c.tunnel:
-		c.give(errIdleTunnel, idle)
+		c.give(errIdleTunnel, time.Now(), idle)
 	default:
-		c.give(errStalled, idle)
+		c.give(errStalled, time.Now(), idle)
 	}
 }
 
@@ -221,7 +232,7 @@ func (c *clock) watch(res *http.Response, idle time.Duration, expires time.Time)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.expires = expires
-	c.give(errStalled, idle)
+	c.give(errStalled, time.Now(), idle)
 	res.Body = &answerBody{ReadCloser: res.Body, clock: c, idle: idle, res: res}
 }
 

@@ -57,6 +57,10 @@ func (p *Proxy) serveOwn(x *exchange) *refusal {
 	if !slices.Contains(own.methods, x.r.Method) {
 		return methodNotAllowed(strings.Join(own.methods, ", "))
 	}
+	if x.in != nil { // in a copy: net/http looks at its own body
+		x.r = x.r.WithContext(x.r.Context())
+		x.r.Body = x.in
+	}
 	return own.serve(x)
 }
 

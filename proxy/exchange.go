@@ -62,8 +62,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	if hasBody(r) {
 		x.in = &x.room.intake
 		x.in.begin(w, r, p.readTimeout)
-		x.r = r.WithContext(r.Context()) // a shallow copy: net/http looks at its own body
-		x.r.Body, x.w.in = x.in, x.in
+		x.w.in = x.in
 	}
 	x.caller = callerOf(r, p.trusted, p.publicURL)
 	path, _, _ := strings.Cut(r.RequestURI, "?")
@@ -82,14 +81,6 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		x.w.always.Set("Connection", "close")
 	}
 	return x
-}
-
-// control returns what sets the deadlines of the caller's connection.
-func (x *exchange) control() *http.ResponseController {
-	if x.in != nil {
-		return x.in.control
-	}
-	return http.NewResponseController(x.w.ResponseWriter)
 }
 
 // end makes the Record. It is deferred, because ReverseProxy breaks off an answer

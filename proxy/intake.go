@@ -27,15 +27,17 @@ func past() time.Time { return time.Unix(1, 0) }
 // net/http reads up to 256 KiB of what nobody read, before it writes the answer and
 // again before it takes the next request, and waits for them as long as the caller
 // likes: one that is refused and sends nothing would hold its connection for ever.
-// So it has a deadline from the first, and Close, which reads as well, is left to
-// net/http at the very end.
+// So whoever reads it has a deadline, but for the clock, and Close, which reads as
+// well, is left to net/http at the very end.
 type intake struct {
-	body    io.ReadCloser
-	control *http.ResponseController
-	http1   bool
-	small   bool // it is worth waiting for its rest
+	body   io.ReadCloser
+	caller http.ResponseWriter // without a wrapper
+	most   time.Duration       // for all of it, from the first Read
+	http1  bool
+	small  bool // it is worth waiting for its rest
 
-	forwarded bool // the clock bounds it now
+	forwarded bool // the clock bounds it
+	bounded   bool // there is a deadline
 	whole     atomic.Bool
 	over      atomic.Bool
 	reading   sync.Mutex
@@ -43,15 +45,20 @@ type intake struct {
 
 func hasBody(r *http.Request) bool { return r.Body != nil && r.Body != http.NoBody }
 
-// begin puts the body of r under a deadline.
+// begin takes over the body of r.
 func (in *intake) begin(w http.ResponseWriter, r *http.Request, most time.Duration) {
-	in.body, in.control, in.http1 = r.Body, http.NewResponseController(w), r.ProtoMajor == 1
+	in.body, in.caller, in.most, in.http1 = r.Body, w, most, r.ProtoMajor == 1
 	// To read a byte would be to ask for all of a body that is held back until then.
 	in.small = r.ContentLength <= restSize && r.Header.Get("Expect") == ""
-	_ = in.control.SetReadDeadline(time.Now().Add(most))
 }
 
-// Read reads the body. The deadline is lifted with its last byte: net/http then
+// deadline is when whoever reads waits no longer; zero lifts it.
+func (in *intake) deadline(at time.Time) {
+	in.bounded = !at.IsZero()
+	_ = http.NewResponseController(in.caller).SetReadDeadline(at)
+}
+
+// Read reads the body. A deadline is lifted with its last byte: net/http then
 // watches whether the caller leaves, and would take the deadline for that.
 func (in *intake) Read(p []byte) (int, error) {
 	in.reading.Lock()
@@ -59,9 +66,12 @@ func (in *intake) Read(p []byte) (int, error) {
 	if in.over.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
+	if !in.forwarded && !in.bounded {
+		in.deadline(time.Now().Add(in.most))
+	}
 	n, err := in.body.Read(p)
 	if err == io.EOF {
-		_ = in.control.SetReadDeadline(time.Time{})
+		in.lift()
 		in.whole.Store(true)
 	}
 	return n, err
@@ -70,10 +80,16 @@ func (in *intake) Read(p []byte) (int, error) {
 // Close does nothing; see intake.
 func (in *intake) Close() error { return nil }
 
-// forward lifts the deadline: the clock takes over.
+// forward leaves it to the clock how long a Read may take.
 func (in *intake) forward() {
 	in.forwarded = true
-	_ = in.control.SetReadDeadline(time.Time{})
+	in.lift()
+}
+
+func (in *intake) lift() {
+	if in.bounded {
+		in.deadline(time.Time{})
+	}
 }
 
 // settle is called before an answer begins. If the body is not whole the connection
@@ -84,7 +100,7 @@ func (in *intake) settle(h http.Header) {
 		return
 	}
 	if in.small && !in.forwarded {
-		_ = in.control.SetReadDeadline(time.Now().Add(restWait))
+		in.deadline(time.Now().Add(restWait))
 		_, _ = io.CopyN(io.Discard, in, restSize+1)
 	}
 	if !in.whole.Load() {
@@ -99,10 +115,11 @@ func (in *intake) end() {
 		return
 	}
 	in.over.Store(true)
-	_ = in.control.SetReadDeadline(past()) // whoever waits for a byte waits no longer
+	control := http.NewResponseController(in.caller)
+	_ = control.SetReadDeadline(past()) // whoever waits for a byte waits no longer
 	in.reading.Lock()
 	defer in.reading.Unlock()
 	if in.http1 {
-		_ = in.control.SetReadDeadline(time.Now().Add(lingering))
+		_ = control.SetReadDeadline(time.Now().Add(lingering))
 	}
 }

@@ -31,7 +31,7 @@ func (c *clock) enter(res *http.Response, idle time.Duration, expires time.Time)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.tunnel, c.expires = true, expires
-	c.give(errIdleTunnel, idle)
+	c.give(errIdleTunnel, time.Now(), idle)
 }
 
 // Read reads what the upstream says. When the proxy ended the WebSocket, which

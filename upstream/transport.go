@@ -150,10 +150,8 @@ func send(base http.RoundTripper, req *http.Request, target Target, body *body, 
 	}
 	out := req.WithContext(req.Context()) // a shallow copy
 	out.URL, out.Host = address, address.Host
-	out.Header = maps.Clone(req.Header)
-	if out.Header == nil {
-		out.Header = make(http.Header)
-	}
+	out.Header = make(http.Header, len(req.Header)+2)
+	maps.Copy(out.Header, req.Header)
 	setHeader(out.Header, "Authorization", target.authorization())
 	setHeader(out.Header, "Azureml-Model-Deployment", target.Deployment)
 	body.attach(out)
