@@ -92,10 +92,13 @@ func (p *provider) endpoints(context.Context) (*metadata, error) {
 }
 
 func (p *provider) checkEndpoints(m *metadata) error {
-	for _, address := range []string{m.Keys, m.endpoint.AuthURL, m.endpoint.TokenURL, m.UserInfo, m.EndSession, m.Revocation} {
+	for _, address := range []string{m.Keys, m.endpoint.AuthURL, m.endpoint.TokenURL, m.UserInfo, m.EndSession} {
 		if err := p.checkEndpoint(address); err != nil {
 			return fmt.Errorf("endpoints of %s: %w", p.URL, err)
 		}
+	}
+	if p.checkEndpoint(m.Revocation) != nil {
+		m.Revocation = "" // nothing depends on it
 	}
 	return nil
 }

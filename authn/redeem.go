@@ -32,6 +32,9 @@ const (
 type redemptions struct {
 	mu  sync.Mutex
 	all *simplelru.LRU[[sha256.Size]byte, *redemption]
+	// underWay bounds what browsers leave behind that hang up at once: nobody has to
+	// be signed in to begin a login.
+	underWay int
 }
 
 // A redemption is what came of one answer so far.
@@ -63,6 +66,10 @@ func (l *Login) signIn(ctx context.Context, reply url.Values, fl *flow) (kept, e
 	all.mu.Lock()
 	e := all.of(keyOf("answer", reply.Encode()), time.Now())
 	if e.flight == nil && (e.ended.IsZero() || errors.Is(e.err, ErrUnavailable)) {
+		if all.underWay == maxRedemptions {
+			defer all.mu.Unlock()
+			return kept{}, unavailable(errors.New("too many sign-ins are under way"))
+		}
 		l.launch(e, reply, fl)
 	}
 	flight := e.flight
@@ -104,6 +111,7 @@ func (e *redemption) over(now time.Time) bool {
 func (l *Login) launch(e *redemption, reply url.Values, fl *flow) {
 	flight, done := make(chan struct{}), e.progress
 	e.flight = flight
+	l.redemptions.underWay++
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), redeemTime)
 		defer cancel()
@@ -115,6 +123,7 @@ func (l *Login) launch(e *redemption, reply url.Values, fl *flow) {
 		l.redemptions.mu.Lock()
 		defer l.redemptions.mu.Unlock()
 		defer close(flight)
+		l.redemptions.underWay--
 		e.flight, e.ended, e.progress, e.err = nil, time.Now(), done, err
 	}()
 }

@@ -2,6 +2,7 @@ package authn_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -251,4 +252,35 @@ func TestPanicWhileRenewingEndsNoSession(t *testing.T) {
 	if id, code := s.whoAmI(t, browser); id == nil {
 		t.Errorf("%d: %v", code, s.lastFailure(t))
 	}
+}
+
+// TestSignInsThatNobodyWaitsForAreBounded: whoever begins logins, brings made-up
+// codes and hangs up leaves some behind at a provider that hangs, and no more.
+func TestSignInsThatNobodyWaitsForAreBounded(t *testing.T) {
+	w := newWorld(t, 1)
+	s := w.replicas[0]
+	w.signIn(t) // discovery and keys are there
+	release, calls := make(chan struct{}), w.provider.Calls(authntest.TokenEndpoint)
+	w.provider.Misbehave(authntest.Hold(authntest.TokenEndpoint, release))
+	gone, hangUp := context.WithCancel(t.Context())
+	hangUp()
+	bring := func() error {
+		answer := httptest.NewRecorder()
+		if err := s.login.Start(answer, httptest.NewRequest(http.MethodGet, "/oauth2/start", nil)); err != nil {
+			t.Fatal(err)
+		}
+		state := must(url.Parse(answer.Header().Get("Location")))(t).Query().Get("state")
+		q := url.Values{"state": {state}, "code": {"made-up"}, "iss": {w.provider.Issuer()}}
+		r := httptest.NewRequestWithContext(gone, http.MethodGet, "/oauth2/callback?"+q.Encode(), nil)
+		return s.login.Callback(httptest.NewRecorder(), carry(answer.Header(), r))
+	}
+	for range 600 {
+		wantError(t, bring(), authn.ErrUnavailable)
+	}
+	eventually(t, "they ask", func() bool { return w.provider.Calls(authntest.TokenEndpoint)-calls == 500 })
+	close(release)
+	eventually(t, "they end", func() bool {
+		err := bring()
+		return w.provider.Calls(authntest.TokenEndpoint)-calls > 500 && errors.Is(err, authn.ErrUnavailable)
+	})
 }
