@@ -70,7 +70,7 @@ func serve(cmd *cobra.Command, environ []string) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
-	proxy, err := app.New(settings, app.Options{Log: cmd.ErrOrStderr(), Out: cmd.OutOrStdout(), Load: load, Hangup: hangup})
+	proxy, err := app.New(settings, app.Options{Log: cmd.ErrOrStderr(), Out: cmd.OutOrStdout(), Load: load, Hangup: hangup, Version: stamped})
 	if err != nil {
 		return &usageError{err}
 	}

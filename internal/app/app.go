@@ -30,6 +30,7 @@ type Options struct {
 	// Listener and AdminListener, if not nil, are used instead of listening on the
 	// settings' addresses.
 	Listener, AdminListener net.Listener
+	Version                 string // of this program; empty: as Go knows it
 	// Observe, if not nil, is given every Record, as the access log is.
 	Observe func(proxy.Record)
 	// Load, if not nil, reads the settings again: they are then taken over when one of
@@ -71,7 +72,7 @@ func New(s *config.Settings, o Options) (*App, error) {
 		return nil, err
 	}
 	logRedis(log)
-	metrics, err := newMetrics()
+	metrics, err := newMetrics(o.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +85,7 @@ func New(s *config.Settings, o Options) (*App, error) {
 		settings: s, options: o, log: log, metrics: metrics,
 		toProvider: newLine(outgoing(pool)), toAzure: newLine(outgoing(pool)), toModels: newLine(scoring(pool)),
 	}
-	if a.traces, err = newTraces(s, pool, metrics, log); err != nil {
+	if a.traces, err = newTraces(s, pool, versionOr(o.Version), metrics, log); err != nil {
 		return nil, err
 	}
 	a.audit = newAudit(s, o.Out, metrics)

@@ -169,6 +169,7 @@ type canaryWorld struct {
 	url      string
 	admin    string
 	environ  []string
+	audit    string // the file
 	browser  *http.Client
 	stop     func()
 }
@@ -298,6 +299,7 @@ func (w *canaryWorld) asked(r *http.Request) (body string) {
 func (w *canaryWorld) settings(more []string) {
 	w.t.Helper()
 	dir := w.t.TempDir()
+	w.audit = filepath.Join(dir, "audit.log")
 	ca := filepath.Join(dir, "ca.pem")
 	routes := filepath.Join(dir, "routes.yaml")
 	cookies := newCookieSecret()
@@ -326,7 +328,7 @@ routes:
 	w.environ = append(w.azure.Environ(), "AMLPROXY_CA_FILE="+ca, "AMLPROXY_ROUTES_FILE="+routes, "AMLPROXY_LOG_LEVEL=debug",
 		"AMLPROXY_PUBLIC_URL="+w.url, "AMLPROXY_OIDC_ISSUER="+w.provider.Issuer(), "AMLPROXY_OIDC_CLIENT_ID=web", "AMLPROXY_OIDC_AUDIENCES=api",
 		"AMLPROXY_OIDC_CLIENT_SECRET="+clientSecret, "AMLPROXY_OIDC_SCOPES=openid,profile,email,offline_access", "AMLPROXY_COOKIE_SECRET="+cookies,
-		"AMLPROXY_SESSION_REFRESH=1s", "AMLPROXY_DRAIN_DELAY=0s",
+		"AMLPROXY_SESSION_REFRESH=1s", "AMLPROXY_AUDIT_FILE="+w.audit, "AMLPROXY_DRAIN_DELAY=0s",
 		"OTEL_EXPORTER_OTLP_ENDPOINT="+w.spans.URL, "OTEL_EXPORTER_OTLP_HEADERS=x-api-key="+otlp)
 	w.environ = append(w.environ, more...)
 }
@@ -373,6 +375,11 @@ func (w *canaryWorld) signIn() {
 func (w *canaryWorld) told() {
 	w.t.Helper()
 	w.absent(w.t, "the log", w.log.String())
+	if audit, err := os.ReadFile(w.audit); err != nil {
+		w.t.Error(err)
+	} else {
+		w.absent(w.t, "the audit file", string(audit))
+	}
 	for _, path := range []string{"/metrics", "/readyz", "/livez", "/startupz"} {
 		_, body := get(w.t, http.DefaultClient, w.admin+path)
 		w.absent(w.t, "admin "+path, body)

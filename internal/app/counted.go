@@ -2,6 +2,7 @@ package app
 
 import (
 	"net/http"
+	"runtime/debug"
 
 	"amlproxy/authn"
 	"amlproxy/internal/telemetry"
@@ -9,11 +10,12 @@ import (
 )
 
 // newMetrics returns metrics that know what calls there are.
-func newMetrics() (*telemetry.Metrics, error) {
+func newMetrics(version string) (*telemetry.Metrics, error) {
 	m, err := telemetry.NewMetrics()
 	if err != nil {
 		return nil, err
 	}
+	m.Build(versionOr(version))
 	for _, call := range authn.Calls() {
 		m.Provider.Expect(string(call))
 	}
@@ -21,6 +23,17 @@ func newMetrics() (*telemetry.Metrics, error) {
 		m.Workspace.Expect(string(op))
 	}
 	return m, nil
+}
+
+// versionOr returns version, or what Go knows about this program.
+func versionOr(version string) string {
+	if info, ok := debug.ReadBuildInfo(); ok && version == "" {
+		version = info.Main.Version
+	}
+	if version == "" {
+		return "(devel)"
+	}
+	return version
 }
 
 // provider is toProvider, with what goes through it counted.

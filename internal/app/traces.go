@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,7 +15,7 @@ import (
 )
 
 // newTraces returns what sends spans, nil if the settings name no collector.
-func newTraces(s *config.Settings, pool *x509.CertPool, metrics *telemetry.Metrics, log *zap.Logger) (*telemetry.Traces, error) {
+func newTraces(s *config.Settings, pool *x509.CertPool, version string, metrics *telemetry.Metrics, log *zap.Logger) (*telemetry.Traces, error) {
 	to := s.Tracing
 	if to.Endpoint == nil {
 		return nil, nil //nolint:nilnil // nobody is told
@@ -26,13 +25,10 @@ func newTraces(s *config.Settings, pool *x509.CertPool, metrics *telemetry.Metri
 		return nil, err
 	}
 	cfg := telemetry.TracesConfig{
-		Endpoint: to.Endpoint, Client: client, Timeout: to.Timeout, Gzip: to.Gzip, Metrics: metrics, Log: log,
+		Endpoint: to.Endpoint, Client: client, Timeout: to.Timeout, Gzip: to.Gzip, Version: version, Metrics: metrics, Log: log,
 	}
 	for _, h := range to.Headers {
 		cfg.Headers = append(cfg.Headers, telemetry.Header(h))
-	}
-	if build, ok := debug.ReadBuildInfo(); ok {
-		cfg.Version = build.Main.Version
 	}
 	return telemetry.NewTraces(cfg)
 }

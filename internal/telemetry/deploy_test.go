@@ -201,6 +201,7 @@ func everySeries(t *testing.T) []map[string]string {
 	for _, op := range azureml.Operations() {
 		m.Workspace.Expect(string(op))
 	}
+	m.Build("v1")
 	m.Event("digits", 0)
 	m.Watch("digits", 0, func() upstream.Status {
 		return upstream.Status{Kind: upstream.Token, Fetched: time.Now(), Expires: time.Now()}

@@ -23,6 +23,7 @@ type Metrics struct {
 	rows     []row // of the reference
 	err      error // of what could not be registered
 
+	build    *prometheus.GaugeVec
 	requests requests
 	loads    *loads
 	people   people
@@ -45,6 +46,7 @@ type Metrics struct {
 // NewMetrics returns metrics that know no route yet; see [Metrics.Watch].
 func NewMetrics() (*Metrics, error) {
 	m := &Metrics{registry: prometheus.NewRegistry(), routes: make(map[string]*series)}
+	m.newBuild()
 	m.newRequests()
 	m.loads = m.newLoads()
 	m.register(m.loads)

@@ -40,7 +40,7 @@ func Reference() (string, error) {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", r.name, r.kind, labels, r.help)
 	}
-	b.WriteString("\nBesides: `go_*` and `process_*`, the runtime and the process as Prometheus' Go client reports them; `go_build_info`, the version of this program;\n" +
+	b.WriteString("\nBesides: `go_*` and `process_*`, the runtime and the process as Prometheus' Go client reports them; `go_build_info`, of which modules;\n" +
 		"`promhttp_metric_handler_errors_total`, scrapes that could not tell everything.\n")
 	return b.String(), nil
 }

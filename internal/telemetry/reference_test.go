@@ -40,6 +40,7 @@ func TestTheReferenceListsWhatIsScraped(t *testing.T) {
 		t.Fatal(err)
 	}
 	m, url := newMetrics(t)
+	m.Build("v1")
 	m.Event("digits", 0)
 	m.Provider.Expect("other")
 	m.Workspace.Expect("other")
