@@ -107,7 +107,7 @@ func BenchmarkStep(b *testing.B) {
 	r := p.request()
 	x := p.proxy.begin(&p.writer, r)
 	x.target, _ = readTarget(r)
-	x.route, x.rest = p.proxy.table.Load().find(x.target.path)
+	x.route, x.rest = p.proxy.table.Load().find(x.caller.asked, x.target.path)
 	x.record.Identity, _ = p.proxy.authenticator.Authenticate(nil, r)
 	for _, step := range []struct {
 		name string
@@ -116,7 +116,7 @@ func BenchmarkStep(b *testing.B) {
 		{"begin", func() { p.proxy.begin(&p.writer, r) }},
 		{"trace", x.follow},
 		{"target", func() { _, _ = readTarget(r) }},
-		{"route", func() { p.proxy.table.Load().find(x.target.path) }},
+		{"route", func() { p.proxy.table.Load().find(x.caller.asked, x.target.path) }},
 		{"cors", func() { x.route.cors.addTo(http.Header{}, r) }},
 		{"access", func() { x.route.access.allows(x.record.Identity) }},
 		{"limits", func() {

@@ -18,7 +18,8 @@ type caller struct {
 	address netip.Addr
 	chain   string // for X-Forwarded-For: the address and the trusted hops behind it
 	scheme  string
-	host    string
+	host    string // for X-Forwarded-Host
+	asked   string // the host that the request names, which a route may be for
 }
 
 func callerOf(r *http.Request, trusted []netip.Prefix, public *url.URL) caller {
@@ -33,6 +34,7 @@ func callerOf(r *http.Request, trusted []netip.Prefix, public *url.URL) caller {
 	if within(trusted, peer) {
 		c.believe(r.Header, trusted)
 	}
+	c.asked = c.host
 	if public != nil {
 		c.scheme, c.host = public.Scheme, public.Host
 	}

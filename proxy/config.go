@@ -98,7 +98,11 @@ type Sessions interface {
 // limits, and through which Transport. It is read once, by [New].
 type Route struct {
 	Name string // for people, logs and /oauth2/auth?route=; unique
-	Path string // "/models/" + Name when empty; unique
+	Path string // "/models/" + Name when empty; unique on its host
+	// Host is the only one that it is served on, in lower case, with or without a
+	// port; "" means every host that no other route at the path names. It chooses
+	// between routes and protects none: callers name what host they like.
+	Host string
 
 	// Public lets anyone call, and then Access must be nil. No credential is
 	// looked at on a public route, good or bad, so it does not need the provider.

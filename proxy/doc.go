@@ -17,9 +17,10 @@
 //  2. The target is read once (target.go). A path that two servers could read
 //     differently is refused with 400, and what was authorised is byte for byte
 //     what is forwarded, path and query. So is a malformed Host.
-//  3. The route is chosen (route.go): one immutable value, which then decides
-//     access, limits, transport and with it the credential. Nothing else that a
-//     caller sends picks a credential.
+//  3. The route is chosen (table.go), by path and, where routes name hosts, by the
+//     host that is asked for: one immutable value, which then decides access,
+//     limits, transport and with it the credential. Nothing else that a caller sends
+//     picks a credential.
 //  4. CORS (cors.go): a preflight is answered here and never forwarded. Every
 //     later answer, refusals included, carries the CORS fields.
 //     Then 404 for a path and 405 for a method that the route does not take. Both

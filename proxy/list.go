@@ -47,6 +47,9 @@ func (p *Proxy) listed(rt *route) listed {
 	if p.publicURL != nil {
 		base = originOfURL(p.publicURL)
 	}
+	if rt.elsewhere {
+		base = p.publicURL.Scheme + "://" + rt.host
+	}
 	below := strings.TrimSuffix(rt.path, "/")
 	return listed{Name: rt.name, Path: rt.path, Score: base + below + "/score", Swagger: base + below + "/swagger.json"}
 }

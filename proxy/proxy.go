@@ -142,7 +142,7 @@ func (p *Proxy) serve(x *exchange) *refusal {
 	if isReserved(x.target.path) {
 		return p.serveOwn(x)
 	}
-	if x.route, x.rest = p.table.Load().find(x.target.path); x.route == nil {
+	if x.route, x.rest = p.table.Load().find(x.caller.asked, x.target.path); x.route == nil {
 		return p.serveList(x)
 	}
 	rt := x.route
@@ -169,7 +169,7 @@ func (p *Proxy) serve(x *exchange) *refusal {
 	if !rt.public {
 		id, no := p.authenticate(x)
 		if no != nil {
-			return no
+			return no.at(rt)
 		}
 		if id.Method != authn.ByBearer && crossSite(rt.csrf, r) {
 			return crossSiteRefused()

@@ -113,6 +113,16 @@ func (p *Proxy) signInRequired(err error) *refusal {
 	return no
 }
 
+// at leaves out what does not help at rt: on another host than the public URL's no
+// login ends, and no session is known.
+func (no *refusal) at(rt *route) *refusal {
+	if rt.elsewhere && no.login {
+		no.login = false
+		no.detail = "Send an access token as Authorization: Bearer."
+	}
+	return no
+}
+
 // loginFailed answers for a Login that could not go on. Most often the person took
 // too long, pressed "back", or followed a link that was not meant for him.
 func (p *Proxy) loginFailed(err error) *refusal {

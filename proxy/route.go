@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httputil"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -25,6 +26,8 @@ var reserved = []string{"/oauth2", "/livez", "/readyz", "/.well-known"}
 // It is immutable but for the counters of its limits.
 type route struct {
 	name, path string
+	host       string // "" for every one
+	elsewhere  bool   // on a host where no session can be
 	public     bool
 	access     *access
 	rule       string // the same, as it was given: another one for another rule
@@ -44,32 +47,6 @@ type route struct {
 	identity identityFields
 	proxy    *httputil.ReverseProxy
 	load     *load
-}
-
-// A table finds the route of a path. It is immutable.
-type table struct {
-	byPath  map[string]*route
-	byName  map[string]*route
-	sorted  []*route // by name
-	longest int      // of the paths: no longer prefix needs to be looked for
-	shared  *cors    // of what belongs to no route
-}
-
-// find returns the route with the longest path that is path or a whole-segment
-// prefix of it, and what path holds beyond ("" or from a slash on).
-func (t *table) find(path string) (*route, string) {
-	for end := len(path); end > 0; end = strings.LastIndexByte(path[:end], '/') {
-		if end > t.longest {
-			continue
-		}
-		if rt := t.byPath[path[:end]]; rt != nil {
-			return rt, path[end:]
-		}
-	}
-	if rt := t.byPath["/"]; rt != nil {
-		return rt, path
-	}
-	return nil, ""
 }
 
 // takes reports whether rest may be called: the scoring address goes by the names
@@ -100,33 +77,9 @@ func called(rest string) string {
 	return rest[1:]
 }
 
-func newTable(p *Proxy, routes []Route) (*table, error) {
-	t := &table{byPath: make(map[string]*route), byName: make(map[string]*route)}
-	var errs []error
-	for i := range routes {
-		rt, err := newRoute(p, routes[i])
-		if err != nil {
-			errs = append(errs, fmt.Errorf("route %q: %w", routes[i].Name, err))
-			continue
-		}
-		if t.byName[rt.name] != nil {
-			errs = append(errs, fmt.Errorf("route %q: another route has this name", rt.name))
-		}
-		if other := t.byPath[rt.path]; other != nil {
-			errs = append(errs, fmt.Errorf("route %q: route %q has its path %s", rt.name, other.name, rt.path))
-		}
-		t.byName[rt.name], t.byPath[rt.path] = rt, rt
-		t.sorted = append(t.sorted, rt)
-		t.longest = max(t.longest, len(rt.path))
-	}
-	slices.SortFunc(t.sorted, func(a, b *route) int { return strings.Compare(a.name, b.name) })
-	t.shared = union(t.sorted)
-	return t, errors.Join(errs...)
-}
-
 func newRoute(p *Proxy, from Route) (*route, error) {
 	rt := &route{
-		name: from.Name, path: from.Path, public: from.Public,
+		name: from.Name, path: from.Path, host: from.Host, elsewhere: elsewhere(p.publicURL, from.Host), public: from.Public,
 		maxBody: from.MaxBody, timeout: from.Timeout, idle: from.IdleTimeout,
 	}
 	var errs []error
@@ -141,6 +94,7 @@ func newRoute(p *Proxy, from Route) (*route, error) {
 		rt.path = "/models/" + from.Name
 	}
 	note("path", checkRoutePath(rt.path))
+	note("host", checkHost(rt.host))
 	note("access", checkAccess(p, from))
 	rt.access, err = newAccess(from.Access)
 	note("access", err)
@@ -197,6 +151,30 @@ func checkRoutePath(path string) error {
 		return errors.New("is one of the proxy's own")
 	}
 	return nil
+}
+
+// checkHost takes only hosts that have one spelling: in lower case and without a
+// dot at the end, as find looks for them (CVE-2026-27588, CVE-2026-48794).
+func checkHost(host string) error {
+	if host == "" {
+		return nil
+	}
+	name, port := splitHost(host)
+	if !validHost(host) || name == "" || host != name && host != name+":"+port {
+		return errors.New("must be a host in lower case, with or without a port")
+	}
+	return nil
+}
+
+// elsewhere reports whether host is another one than that of public: the cookies of
+// a session are for that alone.
+func elsewhere(public *url.URL, host string) bool {
+	if public == nil || host == "" {
+		return false
+	}
+	name, _ := splitHost(host)
+	own, _ := splitHost(public.Host)
+	return name != own
 }
 
 func isReserved(path string) bool {

@@ -177,6 +177,16 @@ func validHost(host string) bool {
 	return after == "" || hasPort && validPort(port)
 }
 
+// splitHost returns the name in a valid host, in lower case and without the dot that
+// makes it absolute, which name the same; and the port, "" if there is none.
+func splitHost(host string) (name, port string) {
+	name = host
+	if at := strings.LastIndexByte(host, ':'); at > strings.LastIndexByte(host, ']') {
+		name, port = host[:at], host[at+1:]
+	}
+	return strings.ToLower(strings.TrimSuffix(name, ".")), port
+}
+
 func validPort(port string) bool {
 	return port != "" && len(port) <= 5 && strings.Trim(port, "0123456789") == ""
 }

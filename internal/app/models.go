@@ -30,7 +30,7 @@ func source(b *config.Backend, ws *azureml.Workspace) upstream.Source {
 
 func proxyRoute(r *config.Route, transport http.RoundTripper) proxy.Route {
 	route := proxy.Route{
-		Name: r.Name, Path: r.Path, Public: r.Public, Methods: r.Methods, Paths: r.Paths,
+		Name: r.Name, Path: r.Path, Host: r.Host, Public: r.Public, Methods: r.Methods, Paths: r.Paths,
 		MaxConcurrent: r.MaxConcurrent, MaxBody: r.MaxBody, Timeout: r.Timeout,
 		IdentityHeaders: r.IdentityHeaders, Transport: transport,
 	}

@@ -43,10 +43,10 @@ func FuzzRoutesFile(f *testing.F) {
 		paths, names := map[string]bool{}, map[string]bool{}
 		for _, r := range s.Routes {
 			closed(t, s, r)
-			if paths[r.Path] || names[r.Name] {
+			if paths[r.Host+r.Path] || names[r.Name] {
 				t.Errorf("two routes at %q or of name %q", r.Path, r.Name)
 			}
-			paths[r.Path], names[r.Name] = true, true
+			paths[r.Host+r.Path], names[r.Name] = true, true
 		}
 	})
 }

@@ -47,6 +47,10 @@ func options() []option {
 			malformed: []string{"m", "/m/", "//m", "/m//n", "/m/../n", "/./m", "/m%2f", "/m;x", "'/m?x'", "'/m#x'", "/oauth2", "/oauth2/start", "/OAuth2/x", "/livez", "/readyz/x", "/.well-known/x"},
 			envWrong:  []string{"m", "/m/", "//m", "/m/../n", "/m%2fn", "/m;x", "/oauth2", "/livez", "/readyz", "/.well-known", "/oauth2/callback"},
 		},
+		{
+			key: "host", good: "models.example.com", wrong: anyText,
+			malformed: []string{"https://models.example.com", "models.example.com/x", "'*.example.com'", "models.example.com.", "'models.example.com:'", "models.example.com:443", "models.example.com:80", "models.example.com:0", "u@models.example.com", "'a b'", "'a,b'", "ä.example"},
+		},
 		{key: "service", env: "SERVICE", with: []string{"name: model"}, good: "svc", wrong: anyText, malformed: name, envWrong: envName},
 		{key: "endpoint", env: "ENDPOINT", with: []string{"name: model"}, good: "ep", wrong: anyText, malformed: name, envWrong: envName},
 		{key: "deployment", env: "DEPLOYMENT", with: []string{"name: model", "endpoint: ep"}, good: "blue", wrong: anyText, malformed: name, envWrong: envName},

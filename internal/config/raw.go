@@ -35,6 +35,7 @@ type rawRoute struct {
 
 	Name leaf[string] `yaml:"name" env:"NAME" doc:"Lower-case letters, digits and hyphens; unique. Required."`
 	Path leaf[string] `yaml:"path" env:"PATH" doc:"Where it is served; /models/NAME when absent."`
+	Host leaf[string] `yaml:"host" doc:"The one host that it is served on, with or without a port; every host when absent. Two routes may have one path on different hosts. Whoever signs in does so on PUBLIC_URL's host, and is signed in there alone."`
 	rawTarget
 	Backends leaf[[]rawBackend] `yaml:"backends" doc:"Several things to call, in the order they are tried, instead of one: a list of mappings with the keys below. The next one is taken only when nothing could be sent to the one before."`
 

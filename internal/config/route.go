@@ -63,6 +63,7 @@ func (c *checker) routes(raw []rawRoute) {
 	}
 	c.unique(raw)
 	c.overlaps(raw)
+	c.lookalikes(raw)
 }
 
 func (c *checker) route(r *rawRoute) Route {
@@ -80,7 +81,10 @@ func (c *checker) route(r *rawRoute) Route {
 		IdentityHeaders: c.oneOf(r.IdentityHeaders, "user", "email", "groups"),
 	}
 	out.Path = c.path(r)
+	out.Host = c.host(r.Host)
 	c.whoMayCall(r, &out)
+	c.elsewhere(r, &out)
+	c.idle(r, &out)
 	return out
 }
 

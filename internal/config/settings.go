@@ -166,7 +166,8 @@ type Workspace struct {
 // A Route is one served model.
 type Route struct {
 	Name string // [a-z0-9-], unique
-	Path string // canonical; no other route's
+	Path string // canonical; no other route's on its host
+	Host string // in lower case, with or without a port; "" for every host
 	// Where the route was written, for messages: a file, line and column or the
 	// name of its first setting.
 	Where string
