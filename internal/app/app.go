@@ -256,6 +256,9 @@ func (a *App) server(h http.Handler) *http.Server {
 		IdleTimeout:       a.settings.IdleTimeout,
 		MaxHeaderBytes:    int(a.settings.MaxHeaderBytes),
 		ErrorLog:          complaints(a.log.Named("http")),
+		// What a connection may have under way is what a flood of it costs: as little as
+		// RFC 9113 section 6.5.2 recommends, and not net/http's 250.
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 100},
 		// net/http would answer "OPTIONS *" by itself, unseen and unrecorded.
 		DisableGeneralOptionsHandler: true,
 	}
