@@ -2,6 +2,7 @@ package main_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -188,5 +189,27 @@ func TestComposeWithEveryLineOfTheExample(t *testing.T) {
 	nginx, _ := p.GetService("nginx")
 	if nginx.Ports[0].Published != "443" || !strings.HasSuffix(p.Configs["front"].File, "/https.conf") {
 		t.Errorf("%v %s", nginx.Ports, p.Configs["front"].File)
+	}
+}
+
+// TestOneContainer is what docs/deploy.md does with one: the settings of
+// .env.example, in a folder with the files that it names.
+func TestOneContainer(t *testing.T) {
+	dir := t.TempDir()
+	files := deployment(t)
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), binary, "check")
+	cmd.Dir, cmd.Env = dir, []string{"PATH=" + os.Getenv("PATH")}
+	for line := range strings.Lines(files[".env"]) { // as --env-file reads it: no quotes, no shell
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			cmd.Env = append(cmd.Env, line)
+		}
+	}
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "2 routes") {
+		t.Errorf("%v: %s", err, out)
 	}
 }
