@@ -62,7 +62,7 @@ bench: build ## compare with a bare reverse proxy, on two cores that do nothing 
 
 # What the long tests measured, one row a test; they add to it, see internal/soak.
 SOAK_TABLE := $(CURDIR)/.cache/soak.tsv
-SOAK_TESTS := Soak|RotationUnderLoad|ModeAndAddress|ARevokedCredential|Unkindness|AnUpload|DemoChaos
+SOAK_TESTS := Soak|RotationUnderLoad|ModeAndAddress|ARevokedCredential|Unkindness|AnUpload|DemoChaos|CrowdCannot|ReplicasShareALimit|NobodyReadsStops|EveryCallIsOnRecord|AnAuditOnAPipe
 
 soak: deps ## what takes minutes and the whole machine; prints the table of faults, with figures
 	@rm -f $(SOAK_TABLE)

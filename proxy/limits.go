@@ -113,7 +113,7 @@ type meter struct {
 	shared Limiter // nil: nobody else takes from the buckets
 
 	rate    rate.Limit
-	common  []byte // of all keys
+	common  []byte                            // of all keys
 	buckets *lru.Cache[string, *rate.Limiter] // those of this process
 }
 

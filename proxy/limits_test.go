@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
 	"runtime"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"amlproxy/internal/soak"
 	"amlproxy/proxy"
 )
 
@@ -220,7 +220,7 @@ func TestASharedLimitCountsUntilItFails(t *testing.T) {
 func TestACrowdCannotFillTheMemory(t *testing.T) {
 	const most = 8 << 20
 	crowd := 12_000
-	if os.Getenv("SOAK") != "" {
+	if soak.On() {
 		crowd = 100_000
 	}
 	p, err := proxy.New(proxy.Config{
@@ -240,10 +240,10 @@ func TestACrowdCannotFillTheMemory(t *testing.T) {
 		}
 	}
 	grown := int64(heap()) - int64(before)
-	t.Logf("%d addresses left %d KiB", crowd, grown>>10)
 	if grown > most {
 		t.Errorf("%d bytes, want at most %d", grown, most)
 	}
+	soak.Note(t, "F34", fmt.Sprintf("a rate limit and callers from %d addresses", crowd), "at most 8 MiB are kept", fmt.Sprintf("%d KiB", grown>>10))
 	runtime.KeepAlive(p)
 }
 

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"amlproxy/internal/soak"
 )
 
 // A scribe is a model that remembers which requests reached it, and a proxy in
@@ -167,8 +169,8 @@ func TestAnOutputThatNobodyReadsStopsNobody(t *testing.T) {
 	if lost := s.counted(t, "amlproxy_log_lines_dropped_total"); int64(lost) != owned.Load() {
 		t.Errorf("%d lines were lost, and the log owns up to %d", lost, owned.Load())
 	}
-	t.Logf("5,000 requests, %d lines dropped", dropped)
 	s.stop(t)
+	soak.Note(t, "F40", "standard output and error are a pipe that nobody reads, 5,000 requests", "0 failed, lines dropped and counted", fmt.Sprintf("0 failed, %d lines dropped", dropped))
 }
 
 // TestAnOutputThatIsNeverReadStopsNoStop, nor does a full disk.
@@ -262,7 +264,7 @@ func TestEveryCallIsOnRecord(t *testing.T) {
 	if n := s.unaudited(ids); n > 0 {
 		t.Errorf("%d of %d calls are on no record", n, s.made())
 	}
-	t.Logf("%d calls, 0 unaudited; %v", s.made(), events)
+	soak.Note(t, "F40", "the audit is moved under load, then the program killed (F37, too)", "0 unaudited", fmt.Sprintf("%d unaudited of %d calls, %d attempts", s.unaudited(ids), s.made(), events["attempt"]))
 }
 
 func (s *scribe) made() int {
@@ -308,13 +310,13 @@ func TestAnAuditOnAPipeThatNobodyReads(t *testing.T) {
 		defer mu.Unlock()
 		return s.unaudited(ids) == 0
 	})
-	t.Logf("%d calls while nobody read, %d refused; 0 unaudited", got[200], got[503])
 	s.stop(t)
+	soak.Note(t, "F40", "the audit is a pipe that nobody reads, 2,000 calls", "refused with 503, 0 unaudited", fmt.Sprintf("%d made, %d refused, 0 unaudited", got[200], got[503]))
 }
 
 // TestSoakAFullFileSystem: a real one, with the audit and the log on it.
 func TestSoakAFullFileSystem(t *testing.T) {
-	if os.Getenv("SOAK") == "" {
+	if !soak.On() {
 		return // needs to mount one; the others show the same with /dev/full and pipes
 	}
 	dir := t.TempDir()
@@ -347,5 +349,5 @@ func TestSoakAFullFileSystem(t *testing.T) {
 	if n := s.unaudited(ids); n > 0 || s.made() != got[200]+400 {
 		t.Errorf("%d of %d calls are on no record", n, s.made())
 	}
-	t.Logf("%d calls, %d refused while the disk was full; 0 unaudited; lines %v", s.made(), got[503], events)
+	soak.Note(t, "F40", "log and audit on a file system that becomes full, 2,000 calls, then has room again", "refused with 503, 0 unaudited", fmt.Sprintf("%d made, %d refused, %d unaudited, %d line torn", s.made(), got[503], s.unaudited(ids), events[""]))
 }

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"amlproxy/internal/soak"
 )
 
 // A plainStore is a real Redis without TLS and without a password.
@@ -136,6 +138,7 @@ func TestReplicasShareALimit(t *testing.T) {
 	db.start(t)
 	until(t, "limits are shared again", shared)
 	want("back", 10)
+	soak.Note(t, "F42", "a limit of 10 shared by two replicas, Redis frozen, killed and started again", "0 failed, 10 at once while shared, 10 each while not", "0 failed")
 }
 
 // TestADeadRedisIsNotAskedByEverybody counts how often it is.
