@@ -189,7 +189,7 @@ func TestSoakStreamsEndWithASignOut(t *testing.T) {
 			ask(t, http.MethodGet, s.replicas[0]+"/oauth2/sign_out", cookies, "")
 		},
 		"amy, everywhere": func(t *testing.T, s *streaming, _ string) {
-			ask(t, http.MethodGet, s.replicas[0]+"/oauth2/sign_out?everywhere=1", s.signIn(t, "amy"), "")
+			ask(t, http.MethodPost, s.replicas[0]+"/oauth2/sign_out?everywhere=1", s.signIn(t, "amy"), "")
 		},
 		"ada, the provider says so": func(t *testing.T, s *streaming, _ string) {
 			s.logout(t, "user-ada")
