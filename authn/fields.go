@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -59,9 +60,12 @@ var errFields = errors.New("the fields of the cookie are malformed")
 // zero values; end reports it. A length is compared with what is left before
 // anything is allocated.
 type unpacker struct {
-	rest []byte
-	bad  bool
+	rest  []byte
+	bad   bool
+	short strings.Builder // the texts that are, in one piece of memory
 }
+
+const shortText = 256
 
 func (u *unpacker) number() uint64 {
 	n, size := binary.Uvarint(u.rest)
@@ -108,9 +112,16 @@ func (u *unpacker) length() int {
 
 func (u *unpacker) text() string {
 	n := u.length()
-	s := string(u.rest[:n])
-	u.rest = u.rest[n:]
-	return s
+	defer func() { u.rest = u.rest[n:] }()
+	if n > shortText {
+		return string(u.rest[:n])
+	}
+	if u.short.Cap() == 0 {
+		u.short.Grow(min(len(u.rest), 2*shortText))
+	}
+	from := u.short.Len()
+	u.short.Write(u.rest[:n])
+	return u.short.String()[from:]
 }
 
 // skip passes over a text, and reports whether there was one.

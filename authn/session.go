@@ -31,7 +31,8 @@ func (held *session) renewable() bool { return held.young || !held.tokens.Refres
 
 // label returns a name for logs from which the identifier cannot be told.
 func (held *session) label() string {
-	sum := sha256.Sum256([]byte("session " + held.id))
+	var room [64]byte
+	sum := sha256.Sum256(append(append(room[:0], "session "...), held.id...))
 	return base64.RawURLEncoding.EncodeToString(sum[:9])
 }
 
