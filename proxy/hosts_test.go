@@ -25,15 +25,31 @@ func TestRoutesByHost(t *testing.T) {
 	h := open(t, proxy.Config{Routes: routes, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}})
 	trusting := open(t, proxy.Config{Routes: routes, TrustedProxies: []netip.Prefix{prefix("127.0.0.1/32")}})
 	for _, row := range []struct{ host, path, want string }{
-		{"b.example", "/m", "any"}, {"b.example:8443", "/m", "any"}, {"b.example", "/m/below", "any-below"},
-		{"a.example", "/m", "a"}, {"A.Example", "/m", "a"}, {"a.example.", "/m", "a"}, {"A.EXAMPLE.", "/m", "a"},
-		{"a.example:80", "/m", "a"}, {"a.example:9", "/m/score", "a"}, {"A.example.:9", "/m", "a"},
-		{"a.example:8443", "/m", "a-port"}, {"A.example:8443", "/m", "a-port"}, {"a.example.:8443", "/m", "a-port"},
-		{"a.example", "/score", "a-root"}, {"a.example:8443", "/score", "a-root"},
+		{"b.example", "/m", "any"},
+		{"b.example:8443", "/m", "any"},
+		{"b.example", "/m/below", "any-below"},
+		{"a.example", "/m", "a"},
+		{"A.Example", "/m", "a"},
+		{"a.example.", "/m", "a"},
+		{"A.EXAMPLE.", "/m", "a"},
+		{"a.example:80", "/m", "a"},
+		{"a.example:9", "/m/score", "a"},
+		{"A.example.:9", "/m", "a"},
+		{"a.example:8443", "/m", "a-port"},
+		{"A.example:8443", "/m", "a-port"},
+		{"a.example.:8443", "/m", "a-port"},
+		{"a.example", "/score", "a-root"},
+		{"a.example:8443", "/score", "a-root"},
 		{"a.example", "/m/below", "a 404"}, // which takes it, and does not allow it
-		{"xa.example", "/m", "any"}, {"a.example.evil.example", "/m", "any"}, {"a.exampl", "/m", "any"}, {"a_example", "/m", "any"},
-		{"[::1]", "/m", "six"}, {"[::1]:8443", "/m", "six"}, {"[::2]", "/m", "any"},
-		{"a.example..", "/m", "any"}, {"b.example", "/none", " 404"},
+		{"xa.example", "/m", "any"},
+		{"a.example.evil.example", "/m", "any"},
+		{"a.exampl", "/m", "any"},
+		{"a_example", "/m", "any"},
+		{"[::1]", "/m", "six"},
+		{"[::1]:8443", "/m", "six"},
+		{"[::2]", "/m", "any"},
+		{"a.example..", "/m", "any"},
+		{"b.example", "/none", " 404"},
 	} {
 		for _, test := range []struct {
 			h      *house

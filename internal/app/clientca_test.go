@@ -142,7 +142,7 @@ func TestTLS(t *testing.T) {
 	s := newServing(t, model.URL+"/score", nil)
 	address := strings.TrimPrefix(s.url, "https://")
 	for version, want := range map[uint16]bool{tls.VersionTLS10: false, tls.VersionTLS11: false, tls.VersionTLS12: true, tls.VersionTLS13: true} {
-		conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: s.server.pool(), MinVersion: version, MaxVersion: version}) //nolint:gosec // to be refused
+		conn, err := tls.Dial("tcp", address, &tls.Config{RootCAs: s.server.pool(), MinVersion: version, MaxVersion: version})
 		if (err == nil) != want {
 			t.Errorf("%s: %v", tls.VersionName(version), err)
 		}

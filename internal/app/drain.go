@@ -10,8 +10,8 @@ import (
 	"go.uber.org/zap"
 )
 
-// ErrReplaced, as the cause of the end of Run's context, says that an orchestrator
-// stops this replica while others go on: balancers are given time to notice.
+// ErrReplaced is the cause of the end of Run's context if an orchestrator stops this
+// replica while others go on: balancers are given time to notice.
 var ErrReplaced = errors.New("this replica is being replaced")
 
 // hushTime is how long connections that began to be made are waited for: longer
@@ -27,12 +27,12 @@ func (a *App) linger(stopped context.Context, l net.Listener) {
 		return
 	}
 	a.log.Info("asked to stop, and still serving for balancers to notice", zap.Duration("for", delay))
-	time.Sleep(delay)
+	<-time.After(delay) // the context is over, and nothing else cuts this short
 	if err := hush(l); err != nil {
 		a.log.Debug("connections that are being made may be lost", zap.Error(err))
 		return
 	}
-	time.Sleep(hushTime)
+	<-time.After(hushTime)
 }
 
 // parting tells whoever keeps a connection open, while this replica is about to go,
