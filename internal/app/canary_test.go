@@ -21,6 +21,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"amlproxy/authn/authntest"
 	"amlproxy/internal/app"
@@ -176,7 +177,7 @@ type canaryWorld struct {
 
 const panicking = "panic please"
 
-func newCanaryWorld(t *testing.T, more ...string) *canaryWorld {
+func newCanaryWorld(t *testing.T, trouble func(*canaryWorld), more ...string) *canaryWorld {
 	t.Helper()
 	w := &canaryWorld{t: t, vault: &vault{}, log: &tape{}, spans: collect(t)}
 	callers, operators := listen(t), listen(t)
@@ -191,6 +192,9 @@ func newCanaryWorld(t *testing.T, more ...string) *canaryWorld {
 	}))
 	t.Cleanup(w.stubborn.Close)
 	w.settings(more)
+	if trouble != nil {
+		trouble(w)
+	}
 
 	settings, err := config.Load(w.environ)
 	if err != nil {
@@ -244,6 +248,12 @@ func (w *canaryWorld) startAzure() {
 	w.digits = add(w.azure.AddService(azuremltest.Service{Name: "digits", Compute: azuremltest.ACI, Auth: azuremltest.Key, Model: model}))
 	w.iris = add(w.azure.AddService(azuremltest.Service{Name: "iris", Compute: azuremltest.AKS, Auth: azuremltest.Token, Model: model}))
 	w.wine = add(w.azure.AddEndpoint(azuremltest.Endpoint{Name: "wine", Auth: azuremltest.Entra, Model: model}))
+	for i, fault := range faults("who knows") {
+		name := fmt.Sprint("trouble-", i)
+		primary, secondary := add(w.azure.AddService(azuremltest.Service{Name: name, Compute: azuremltest.ACI, Auth: azuremltest.Key, Model: model})).Keys()
+		w.keep("a key that is never had", primary, secondary)
+		w.azure.Fail("listkeys service/"+name, fault)
+	}
 	w.keys()
 }
 
@@ -320,6 +330,9 @@ routes:
   - {name: stubborn, url: %q, auth: key, key: %s, secondary_key: %s, public: true}
   - {name: gone, url: "http://127.0.0.1:1/score", auth: key, key: %s, public: true, rate_limit: {requests: 2, per: 1h}}
 `, w.stubborn.URL+"/score", key, other, key)
+	for i := range faults("") {
+		yaml += fmt.Sprintf("  - {name: trouble-%d, service: trouble-%d, public: true}\n", i, i)
+	}
 	for file, content := range map[string][]byte{ca: w.azure.CAPEM(), routes: []byte(yaml)} {
 		if err := os.WriteFile(file, content, 0o600); err != nil {
 			w.t.Fatal(err)
@@ -414,7 +427,7 @@ func (w *canaryWorld) doctor() string {
 // looked for in everything that is said, over normal use, rotations, and failures
 // whose answers quote what they were asked with.
 func TestNoSecretLeavesTheProxy(t *testing.T) {
-	w := newCanaryWorld(t)
+	w := newCanaryWorld(t, nil)
 	w.wants("nobody", "/models/digits", 401)
 	w.signIn()
 	for _, route := range []string{"digits", "iris", "wine"} {
@@ -439,6 +452,7 @@ func TestNoSecretLeavesTheProxy(t *testing.T) {
 	w.troubleInAzure()
 	w.told()
 
+	w.counted()
 	w.absent(t, "doctor", w.doctor())
 	w.wants("signing out", "/oauth2/sign_out", 200)
 	w.stop()
@@ -450,6 +464,27 @@ func TestNoSecretLeavesTheProxy(t *testing.T) {
 	w.absent(t, "the spans", w.spans.raw.String())
 	if !strings.Contains(w.log.String(), `"level":"debug"`) || len(w.secrets) < 25 {
 		t.Errorf("%d secrets were looked for in a log of %d bytes", len(w.secrets), len(w.log.String()))
+	}
+}
+
+// counted: what went wrong, and what did not, is in the metrics.
+func (w *canaryWorld) counted() {
+	w.t.Helper()
+	_, text := get(w.t, http.DefaultClient, w.admin+"/metrics")
+	for _, series := range []string{
+		`amlproxy_logins_total{outcome="ok"}`, `amlproxy_logins_total{outcome="forbidden"}`, `amlproxy_logins_total{outcome="unavailable"}`,
+		`amlproxy_sessions_started_total`, `amlproxy_session_renewals_total{outcome="ok"}`,
+		`amlproxy_provider_calls_total{call="discovery",outcome="ok"}`, `amlproxy_provider_calls_total{call="keys",outcome="ok"}`,
+		`amlproxy_provider_calls_total{call="token",outcome="ok"}`, `amlproxy_provider_calls_total{call="token",outcome="refused"}`,
+		`amlproxy_provider_calls_total{call="token",outcome="failed"}`, `amlproxy_workspace_calls_total{operation="identity",outcome="ok"}`,
+		`amlproxy_workspace_calls_total{operation="keys",outcome="failed"}`, `amlproxy_workspace_calls_total{operation="token",outcome="ok"}`,
+		`amlproxy_refusals_total{problem="credential-rejected",route="stubborn"}`, `amlproxy_refusals_total{problem="invalid-token",route="digits"}`,
+		`amlproxy_limits_total{limit="rate",outcome="refused",route="gone"}`, `amlproxy_retries_total{outcome="ok",route="digits"}`,
+		`amlproxy_spans_total`,
+	} {
+		if !strings.Contains(text, "\n"+series+" ") || strings.Contains(text, "\n"+series+" 0\n") {
+			w.t.Errorf("%s is not counted", series)
+		}
 	}
 }
 
@@ -564,32 +599,36 @@ func (w *canaryWorld) troubleAtTheProvider() {
 	}
 }
 
-// troubleInAzure: it does so, too, and its answers break off in the middle of what
-// is secret.
+// faults are ways to fail that break off in the middle of what is secret, or quote
+// what the other side was told.
+func faults(quoted string) []azuremltest.Fault {
+	return []azuremltest.Fault{
+		{Malformed: true},
+		{Status: 500, Body: `{"error":"invalid_client","error_description":"AADSTS7000215: ` + quoted + `"}`},
+		{Status: 401, Body: `{"error":{"code":"` + quoted + `","message":"` + quoted + `"}}`},
+		{Status: 400, Body: quoted},
+		{Status: 429, Body: quoted, RetryAfter: time.Hour},
+	}
+}
+
+// troubleInAzure: routes whose keys cannot be had, and a doctor who finds a new
+// trouble each time.
 func (w *canaryWorld) troubleInAzure() {
 	w.t.Helper()
-	for _, fault := range []azuremltest.Fault{
-		{Malformed: true},
-		{Status: 500, Body: `{"error":"invalid_client","error_description":"AADSTS7000215: ` + w.azure.ClientSecret() + `"}`},
-		{Status: 401, Body: `{"error":{"code":"` + w.azure.ClientSecret() + `","message":"` + w.azure.ClientSecret() + `"}}`},
-		{Status: 400, Body: w.azure.ClientSecret()},
-	} {
-		for _, op := range []string{"authority token", "listkeys", "token"} {
-			if op != "authority token" {
-				fault.Body = strings.ReplaceAll(fault.Body, w.azure.ClientSecret(), "who knows") // which only the authority is told
-			}
-			w.azure.Fail(op, fault)
-		}
-		w.digits.RegenerateKey(azuremltest.Both)
-		w.iris.RevokeTokens()
-		w.keys()
-		_ = w.call("/models/digits")
-		_ = w.call("/models/iris")
+	ops := []string{"authority token", "listkeys", "token"}
+	for i, fault := range faults(w.azure.ClientSecret()) {
+		w.wants("no key", fmt.Sprint("/models/trouble-", i), 503)
+		w.azure.Fail("authority token", fault)
+		w.azure.Fail("listkeys", faults("who knows")[i])
+		w.azure.Fail("token", faults("who knows")[i])
 		w.absent(w.t, "doctor, in trouble", w.doctor())
 	}
-	for _, op := range []string{"authority token", "listkeys", "token"} {
+	for _, op := range ops {
 		w.azure.Mend(op)
 	}
+	w.digits.RegenerateKey(azuremltest.Both)
+	w.keys()
+	_ = w.call("/models/digits")
 }
 
 // What check says of settings that are wrong quotes none of them.
@@ -626,7 +665,9 @@ func TestNoSecretIsInWhatCheckSays(t *testing.T) {
 // A session store that is gone is named in many logs, and its password in none.
 func TestNoSecretIsToldOfARedisThatIsGone(t *testing.T) {
 	const password = "canary-redis-password-8e11"
-	w := newCanaryWorld(t, "AMLPROXY_REDIS_URL=redis://user:"+password+"@127.0.0.1:1/0")
+	w := newCanaryWorld(t, func(w *canaryWorld) { // and Entra, which quotes who asks
+		w.azure.Fail("authority token", faults(w.azure.ClientSecret())[1])
+	}, "AMLPROXY_REDIS_URL=redis://user:"+password+"@127.0.0.1:1/0")
 	w.keep("the password of Redis", password)
 	if resp, err := authntest.SignIn(t.Context(), w.browser, w.url+"/oauth2/start", "ann", "canary-password-of-ann"); err == nil {
 		_ = resp.Body.Close()
