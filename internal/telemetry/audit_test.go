@@ -275,11 +275,11 @@ func TestAStalledAuditRefusesWithinASecond(t *testing.T) {
 		}
 		r := usual()
 		r.Admitted = true
-		for range 10_000 { // of calls that began before
+		for range 6_000 { // of calls that began before
 			a.Record(r)
 		}
-		kept := 10_000 - int(*lost)
-		if kept == 10_000 || kept == 0 {
+		kept := 6_000 - int(*lost)
+		if kept == 6_000 || kept == 0 {
 			t.Errorf("%d outcomes wait", kept)
 		}
 		if err := a.End(); err == nil {
@@ -294,8 +294,8 @@ func TestAStalledAuditRefusesWithinASecond(t *testing.T) {
 		if n := strings.Count(strings.Join(lines, "\n"), `"event":"outcome"`); n != kept {
 			t.Errorf("%d outcomes were written, want %d", n, kept)
 		}
-		if n := len(lines) - kept; n != 1 {
-			t.Errorf("%d attempts that were none are on record, want the one that was being written", n)
+		if n := len(lines) - kept; n < 1 || n > 100 {
+			t.Errorf("%d attempts that were none are on record, want those that were being written", n)
 		}
 	})
 }
