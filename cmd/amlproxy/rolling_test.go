@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -24,6 +25,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"amlproxy/internal/soak"
 )
 
 // rolling is two replicas behind nginx, and callers who never stop.
@@ -67,9 +70,26 @@ func TestRollingRestartBehindNginx(t *testing.T) {
 	}
 	r.settled()
 	stop()
-	t.Logf("%d requests while two replicas, their settings and their certificate were replaced: %d failed", r.answered.Load(), r.failed.Load())
-	if r.failed.Load() > 0 {
-		t.Error("requests failed")
+	soak.Note(t, "F36", "two replicas, their settings and their certificate are replaced behind nginx", "0 lost",
+		fmt.Sprintf("%d requests, %d failed", r.answered.Load(), r.failed.Load()))
+}
+
+// TestASecondSignalEndsAtOnce: whoever does not want to wait signals again.
+func TestASecondSignalEndsAtOnce(t *testing.T) {
+	at := "127.0.0.1:" + freePort(t)
+	p := start(t, []string{
+		"AMLPROXY_LISTEN=" + at, "AMLPROXY_ADMIN_LISTEN=127.0.0.1:0", "AMLPROXY_DRAIN_DELAY=10m",
+		"AMLPROXY_ROUTES_0_NAME=m", "AMLPROXY_ROUTES_0_URL=http://127.0.0.1:1/score", "AMLPROXY_ROUTES_0_AUTH=none", "AMLPROXY_ROUTES_0_PUBLIC=true",
+	}, "serve")
+	ready(t, http.DefaultClient, "http://"+at+"/readyz")
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	await(t, "it drains", func() bool { return strings.Contains(p.err.String(), "still serving") })
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	err := <-p.done
+	p.done <- nil // for the end of the test
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM { //nolint:forcetypeassert // what os/exec says it is
+		t.Errorf("it ended with %v", err)
 	}
 }
 

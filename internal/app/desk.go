@@ -36,7 +36,7 @@ type Desk struct {
 	workspaces []*azureml.Workspace // that were asked
 	outgoing   []*http.Transport
 	toAzure    http.RoundTripper
-	toModels   http.RoundTripper
+	toModels   *http.Transport
 }
 
 // NewDesk builds a Desk. It asks nobody yet. What the operator has to do, in order
@@ -105,6 +105,7 @@ func (d *Desk) Keys(ctx context.Context, route string, backend int) (*Credential
 // deskBackend is one backend of one route.
 type deskBackend struct {
 	route, name string
+	of          *config.Backend
 	source      upstream.Source
 }
 
@@ -124,7 +125,7 @@ func (d *Desk) find(route string, backend int) (deskBackend, error) {
 		if err != nil {
 			return deskBackend{}, fmt.Errorf("%w: %w", ErrSettings, err)
 		}
-		return deskBackend{route: route, name: backendName(b), source: source(b, w)}, nil
+		return deskBackend{route: route, name: backendName(b), of: b, source: source(b, w)}, nil
 	}
 	return deskBackend{}, fmt.Errorf("%w: %q; there are: %s", ErrNoSuchRoute, route, strings.Join(names, ", "))
 }

@@ -26,6 +26,20 @@ func Transports(s *config.Settings) (toAzure, toModels *http.Transport, err erro
 	return outgoing(pool), scoring(pool), nil
 }
 
+// TransportTo returns how a proxy with these settings calls a backend that says so
+// itself; other is for all others. Whoever gets another one closes its idle
+// connections.
+func TransportTo(s *config.Settings, b *config.Backend, other *http.Transport) (*http.Transport, error) {
+	if b.TLS == nil {
+		return other, nil
+	}
+	pool, err := roots(s.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	return scoringWith(b.TLS, pool)
+}
+
 // Locate says which workspace one of the settings' workspaces is, and which file
 // says so.
 func Locate(w config.Workspace) (azureml.Location, error) {

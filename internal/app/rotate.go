@@ -49,7 +49,12 @@ func (d *Desk) Rotate(ctx context.Context, route string, backend int, how Rotati
 	case !ok:
 		return fmt.Errorf("route %s: the keys of %s were given by hand, and nobody can be asked for others: regenerate the secondary one where they come from, change it in the settings, and then the primary one", route, b.name)
 	}
-	r := &rotation{Rotation: how, source: b.source, regenerator: regenerator, probe: newProbe(d.toModels)}
+	way, err := TransportTo(d.settings, b.of, d.toModels)
+	if err != nil {
+		return fmt.Errorf("route %s: %w", route, err)
+	}
+	defer way.CloseIdleConnections()
+	r := &rotation{Rotation: how, source: b.source, regenerator: regenerator, probe: newProbe(way)}
 	if r.held, err = bothKeys(lease); err == nil {
 		how.Say(fmt.Sprintf("%s at %s: the primary key is %s, the secondary %s",
 			b.name, lease.Scoring, Masked(lease.Primary), Masked(lease.Secondary)))

@@ -22,6 +22,7 @@ type endpoint struct {
 	name    string // "route diabetes"
 	backend *config.Backend
 	w       *workspace // nil for an address given by hand
+	toModel *http.Transport
 
 	report azureml.EndpointReport
 	lease  *upstream.Lease // nil: there is none
@@ -38,14 +39,25 @@ func (e *endpoint) at(key string) string {
 }
 
 // route adds the checks of each backend of a route.
-func (u *upstreams) route(r *config.Route) {
+func (u *upstreams) route(r *config.Route) error {
 	for i := range r.Backends {
 		e := &endpoint{upstreams: u, name: "route " + r.Name, backend: &r.Backends[i], w: u.place(&r.Backends[i])}
+		var err error
+		if e.toModel, err = app.TransportTo(u.settings, e.backend, u.toModels); err != nil {
+			return fmt.Errorf("%s: %w", e.backend.Where, err)
+		}
+		if e.toModel != u.toModels {
+			u.ways = append(u.ways, e.toModel)
+			if u.options.Tune != nil {
+				u.options.Tune(e.toModel)
+			}
+		}
 		if len(r.Backends) > 1 {
 			e.name += fmt.Sprintf(" #%d", i+1)
 		}
 		e.add()
 	}
+	return nil
 }
 
 func (e *endpoint) add() {

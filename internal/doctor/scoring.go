@@ -16,7 +16,7 @@ func (e *endpoint) address(ctx context.Context) Finding {
 	if at == nil {
 		return Finding{State: Skip, Detail: "it has none"}
 	}
-	there := way{e.toModels, e.options.Lookup, "the workspace, which says where the endpoint is"}
+	there := way{e.toModel, e.options.Lookup, "the workspace, which says where the endpoint is"}
 	if e.w == nil {
 		there.setting = e.at("url")
 	}
@@ -96,7 +96,7 @@ func (e *endpoint) tried(ctx context.Context, credential secret.Value) (int, Fin
 	if e.lease.Deployment != "" {
 		header.Set("Azureml-Model-Deployment", e.lease.Deployment)
 	}
-	there := way{e.toModels, e.options.Lookup, "the scoring address"}
+	there := way{e.toModel, e.options.Lookup, "the scoring address"}
 	c, err := there.get(ctx, at, header)
 	if err != nil {
 		return 0, there.trouble(ctx, at, err)

@@ -36,6 +36,7 @@ type upstreams struct {
 	options  Options
 	toAzure  *http.Transport
 	toModels *http.Transport
+	ways     []*http.Transport  // of backends that are called in a way of their own
 	identity *azureml.Inspector // who asks for the token; nil: nobody has to
 	places   []*workspace
 
@@ -89,7 +90,10 @@ func Upstream(s *config.Settings, o Options) (checks []Check, end func(), err er
 		u.workspace(w)
 	}
 	for i := range s.Routes {
-		u.route(&s.Routes[i])
+		if err := u.route(&s.Routes[i]); err != nil {
+			u.end()
+			return nil, nil, err
+		}
 	}
 	for _, w := range u.places {
 		u.excess(w)
@@ -156,6 +160,9 @@ func (u *upstreams) end() {
 	}
 	u.toAzure.CloseIdleConnections()
 	u.toModels.CloseIdleConnections()
+	for _, t := range u.ways {
+		t.CloseIdleConnections()
+	}
 }
 
 func (u *upstreams) add(c Check) { u.checks = append(u.checks, c) }
