@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -100,11 +99,7 @@ func listen(ctx context.Context, address string) (proxy, provider net.Listener, 
 	var config net.ListenConfig
 	proxy, err = config.Listen(ctx, "tcp", address)
 	if err != nil {
-		hint := "give --listen as HOST:PORT"
-		if errors.Is(err, syscall.EADDRINUSE) {
-			hint = "something else is there: choose another with --listen HOST:PORT"
-		}
-		return nil, nil, fmt.Errorf("listening on %s: %w (%s)", address, err, hint)
+		return nil, nil, fmt.Errorf("listening on %s: %w (choose another with --listen HOST:PORT)", address, err)
 	}
 	host, _, _ := net.SplitHostPort(address)
 	_, port, _ := net.SplitHostPort(proxy.Addr().String())
