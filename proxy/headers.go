@@ -3,6 +3,7 @@ package proxy
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"amlproxy/authn"
@@ -96,10 +97,11 @@ func isWebSocket(h http.Header) bool { return strings.EqualFold(h.Get("Upgrade")
 // for the credential that they must not have), its CORS, its transport policy, and
 // what a page could be made to obey.
 var (
-	removedAnswers = []string{
-		"Set-Cookie", "Set-Cookie2", "Www-Authenticate", "Proxy-Authenticate", "Authentication-Info", "Proxy-Authentication-Info",
-		"Alt-Svc", "Strict-Transport-Security", "Public-Key-Pins", "Clear-Site-Data", "Service-Worker-Allowed", "Sourcemap",
-		"Report-To", "Reporting-Endpoints", "Nel", "Origin-Agent-Cluster", "Refresh", "X-Accel-Redirect", "X-Sendfile", "X-Request-Id",
+	removedAnswers = map[string]bool{
+		"Set-Cookie": true, "Set-Cookie2": true, "Www-Authenticate": true, "Proxy-Authenticate": true, "Authentication-Info": true,
+		"Proxy-Authentication-Info": true, "Alt-Svc": true, "Strict-Transport-Security": true, "Public-Key-Pins": true, "Clear-Site-Data": true,
+		"Service-Worker-Allowed": true, "Sourcemap": true, "Report-To": true, "Reporting-Endpoints": true, "Nel": true, "Origin-Agent-Cluster": true,
+		"Refresh": true, "X-Accel-Redirect": true, "X-Sendfile": true, "X-Request-Id": true,
 	}
 	removedAnswerPrefixes = []string{"Access-Control-", "X-Accel-", "X-Auth-Request-"}
 )
@@ -115,14 +117,9 @@ func scrubTrailer(h http.Header) {
 
 // scrubAnswer removes them from an answer's header.
 func scrubAnswer(h http.Header) {
-	for _, name := range removedAnswers {
-		delete(h, name)
-	}
 	for name := range h {
-		for _, prefix := range removedAnswerPrefixes {
-			if strings.HasPrefix(name, prefix) {
-				delete(h, name)
-			}
+		if removedAnswers[name] || slices.ContainsFunc(removedAnswerPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) }) {
+			delete(h, name)
 		}
 	}
 }
