@@ -275,3 +275,29 @@ func TestACollectorThatHangsSlowsNobody(t *testing.T) {
 	cancel()
 	_ = tr.Close(ctx)
 }
+
+// What a span costs the request that it is of.
+func BenchmarkSpan(b *testing.B) {
+	m, err := telemetry.NewMetrics()
+	if err != nil {
+		b.Fatal(err)
+	}
+	log, err := telemetry.NewLogger(io.Discard, "error", "json")
+	if err != nil {
+		b.Fatal(err)
+	}
+	tr, err := telemetry.NewTraces(telemetry.TracesConfig{Endpoint: new(url.URL), Client: http.DefaultClient, Timeout: time.Second, Log: log, Metrics: m})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, of := range map[string]string{"recorded": parent + "01", "not recorded": parent + "00"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, end := tr.Begin(time.Now(), of, ""); end != nil {
+					end(proxy.Record{Start: time.Now(), Method: "POST", Path: "/models/m", Route: "m", Status: 200, Sends: 1})
+				}
+			}
+		})
+	}
+}
