@@ -316,7 +316,7 @@ func TestIdentityHeadersAreOursOrAbsent(t *testing.T) {
 func TestNoOptionIsForgotten(t *testing.T) {
 	elsewhere := map[string]string{
 		"Route.Name": "proxy TestSettingsThatWouldLetSomebodyInAreRefused", "Route.Path": "proxy TestLongestPathWins", "Route.Host": "proxy TestRoutesByHost", "Route.Where": "internal/config TestBackendsThatAreRefused",
-		"Route.Host": "proxy TestRoutesByHost", "Route.Backends": "upstream TestOnlyAFailedDialTakesTheNextBackend", "Route.CORS": "internal/app TestCORSDenies", "Route.MaxConcurrent": "internal/app TestMaxConcurrentDenies",
+		"Route.Backends": "upstream TestOnlyAFailedDialTakesTheNextBackend", "Route.CORS": "internal/app TestCORSDenies", "Route.MaxConcurrent": "internal/app TestMaxConcurrentDenies",
 		"Route.Timeout": "internal/app TestTimeoutDenies", "Route.IdentityHeaders": "internal/app TestIdentityHeadersAreOursOrAbsent",
 		"CORS.Origins": "internal/app TestCORSDenies", "CORS.Credentials": "proxy TestCrossSiteRequestWithASessionIsRefused",
 		"Backend.Where": "internal/config TestBackendsThatAreRefused", "Backend.Workspace": "internal/config TestBackendsAreWhatWasWritten",
