@@ -71,11 +71,11 @@ func TestDocumentedBlocks(t *testing.T) {
 		case "sh":
 			err = shellBlock(t, f)
 		case "yaml":
-			var any any
-			err = yaml.UnmarshalWithOptions([]byte(f.code), &any, yaml.Strict())
+			var whatever any
+			err = yaml.UnmarshalWithOptions([]byte(f.code), &whatever, yaml.Strict())
 		case "json":
-			var any any
-			err = json.Unmarshal([]byte(f.code), &any)
+			var whatever any
+			err = json.Unmarshal([]byte(f.code), &whatever)
 		case "js":
 			err = parsed(t, "block.mjs", f.code, "node", "--check")
 		case "python":

@@ -115,7 +115,7 @@ func (d *door) passes(t *testing.T, at string, w *demo.World, who demo.Account, 
 		}
 	}
 	model := w.Models[0]
-	resp, err := person.Post(at+"/models/"+model.Name(), "application/json", strings.NewReader(string(model.Sample()))) //nolint:noctx // bounded by the test
+	resp, err := person.Post(at+"/models/"+model.Name(), "application/json", strings.NewReader(string(model.Sample())))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -91,7 +91,7 @@ func newStart(t *testing.T) *newStarter {
 	dir, tools := t.TempDir(), t.TempDir()
 	write := func(name, content string) {
 		t.Helper()
-		if err := os.WriteFile(name, []byte(content), 0o700); err != nil { //nolint:gosec // some are programs
+		if err := os.WriteFile(name, []byte(content), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
