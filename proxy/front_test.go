@@ -40,7 +40,7 @@ func fronts() map[string]*front {
 // TestProxyInFrontThatReadsOtherwiseMixesNobodyUp: of a message that it could have
 // read in another way, this proxy ends the connection.
 func TestProxyInFrontThatReadsOtherwiseMixesNobodyUp(t *testing.T) {
-	c := newCourt(t, 30*time.Millisecond, (*httptest.Server).Start)
+	c := newCourt(t, 60*time.Millisecond, (*httptest.Server).Start)
 	for called, f := range fronts() {
 		f.dial = func() net.Conn {
 			conn, err := net.Dial("tcp", c.Listener.Addr().String())

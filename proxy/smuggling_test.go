@@ -18,7 +18,7 @@ import (
 // ways, nor two for one; and every answer, of this connection and of somebody
 // else's, is the one to its own request.
 func TestNothingIsSmuggled(t *testing.T) {
-	c := newCourt(t, 150*time.Millisecond, (*httptest.Server).Start)
+	c := newCourt(t, time.Second, (*httptest.Server).Start)
 	tried := 0
 	for class, all := range sequences() {
 		for _, s := range all {
@@ -29,14 +29,19 @@ func TestNothingIsSmuggled(t *testing.T) {
 				if kind != "grouped" && !strings.Contains(s.bytes, "{post}") && !strings.Contains(s.bytes, "{get}") && !strings.Contains(s.bytes, "{p") {
 					continue // no route is named: once is enough
 				}
+				if kind != "grouped" && s.want == "408" {
+					continue // and it is waited for
+				}
 				c.try(t, fmt.Sprintf("%s, %s: %.90q", class, kind, s.bytes), c.fill(kind, s.bytes), wanted(kind, s.want))
 				tried++
 			}
 		}
 	}
 	c.adjourn(t)
-	if distinct := count(sequences()); distinct < 100 || tried < distinct {
-		t.Errorf("only %d sequences, tried %d times", distinct, tried)
+	distinct := count(sequences())
+	t.Logf("%d sequences, tried %d times", distinct, tried)
+	if distinct < 100 || tried < distinct {
+		t.Error("too few")
 	}
 }
 

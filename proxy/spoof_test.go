@@ -32,7 +32,7 @@ func (c *court) lastSeen(t *testing.T) string {
 }
 
 func TestSpoofedTrailersNeverReachTheModel(t *testing.T) {
-	c := newCourt(t, 150*time.Millisecond, (*httptest.Server).Start)
+	c := newCourt(t, time.Second, (*httptest.Server).Start)
 	for kind := range c.pass {
 		for _, name := range append(spoofed, "Authorization", "Cookie", "Content-Length", "Transfer-Encoding", "Host") {
 			for _, spelt := range spellings(name) {
@@ -49,7 +49,7 @@ func TestSpoofedTrailersNeverReachTheModel(t *testing.T) {
 }
 
 func TestSpoofedHeadersNeverReachTheModelThroughHTTP2(t *testing.T) {
-	c := newCourt(t, 150*time.Millisecond, func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() })
+	c := newCourt(t, time.Second, func(s *httptest.Server) { s.EnableHTTP2 = true; s.StartTLS() })
 	for kind, field := range c.pass {
 		var m message
 		for _, name := range spoofed {
@@ -72,7 +72,7 @@ func TestSpoofedHeadersNeverReachTheModelThroughHTTP2(t *testing.T) {
 // TestConnectionHeaderStripsNothingThatIsSent: whatever the proxy sends a model is
 // named in Connection, in every way, and is sent all the same (CVE-2021-33197).
 func TestConnectionHeaderStripsNothingThatIsSent(t *testing.T) {
-	c := newCourt(t, 150*time.Millisecond, (*httptest.Server).Start)
+	c := newCourt(t, time.Second, (*httptest.Server).Start)
 	ask := func(kind, fields string) (names []string) {
 		if status := c.raw(t, c.fill(kind, "{post}"+fields+"Content-Length: 2\r\n\r\n{}")); status != http.StatusOK {
 			t.Fatalf("%s: %q: %d", kind, fields, status)
