@@ -177,6 +177,7 @@ func (a *App) Run(ctx context.Context) error {
 	if err := a.beginAudit(); err != nil {
 		return err
 	}
+	defer a.endAudit()
 	callers, operators, err := a.listen(ctx)
 	if err != nil {
 		return err
@@ -289,6 +290,5 @@ func (a *App) close() {
 	if a.store != nil {
 		_ = a.store.Close()
 	}
-	a.endAudit()
 	_ = a.log.Sync()
 }
