@@ -88,7 +88,7 @@ func TestASecondSignalEndsAtOnce(t *testing.T) {
 	err := <-p.done
 	p.done <- nil // for the end of the test
 	var exit *exec.ExitError
-	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM { //nolint:forcetypeassert // what os/exec says it is
+	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGTERM {
 		t.Errorf("it ended with %v", err)
 	}
 }
