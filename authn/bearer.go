@@ -32,6 +32,8 @@ type BearerConfig struct {
 	// Vocabulary, if not nil, returns a short text that is another one when Claims
 	// returns something else than before: a remembered token is then read again.
 	Vocabulary func() string
+	// Observe, if not nil, is told of each token that is verified. It must not block.
+	Observe func(Event)
 }
 
 // Bearer is the Authenticator of access tokens in the Authorization field (RFC
@@ -45,6 +47,7 @@ type Bearer struct {
 	clientID   string
 	claims     func() []string
 	vocabulary func() string
+	observe    func(Event)
 	remembered *memory
 }
 
@@ -64,7 +67,7 @@ func NewBearer(cfg BearerConfig) (*Bearer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Bearer{clientID: cfg.ClientID, claims: orNone(cfg.Claims), vocabulary: orSilent(cfg.Vocabulary), remembered: remembered}
+	b := &Bearer{clientID: cfg.ClientID, claims: orNone(cfg.Claims), vocabulary: orSilent(cfg.Vocabulary), observe: cfg.Observe, remembered: remembered}
 	client := outgoing(cfg.Client)
 	for _, issuer := range cfg.Issuers {
 		if len(issuer.Audiences) == 0 {
@@ -100,12 +103,26 @@ func (b *Bearer) Authenticate(_ http.Header, r *http.Request) (*Identity, error)
 	}
 	v, err := b.remembered.once(r.Context(), of, b.vocabulary(), func(ctx context.Context) (verified, error) {
 		v, err := b.verify(ctx, token)
+		b.tell(err)
 		return v, asBearer(err)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return v.identity.clone(), nil
+}
+
+// tell tells the observer, if there is one, of a token that was verified.
+func (b *Bearer) tell(err error) {
+	switch {
+	case b.observe == nil:
+	case err == nil:
+		b.observe(Event{TokenVerified, OK})
+	case errors.Is(err, ErrUnavailable):
+		b.observe(Event{TokenVerified, Unavailable})
+	default:
+		b.observe(Event{TokenVerified, Forbidden})
+	}
 }
 
 func orNone(claims func() []string) func() []string {

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// An Event tells an observer what became of a login or a session. It names nobody.
+// An Event tells an observer what became of a login, a session or a token. It names nobody.
 type Event struct {
 	Kind    EventKind
 	Outcome Outcome
@@ -21,6 +21,7 @@ const (
 	SessionStarted EventKind = "session started" // OK
 	SessionRenewed EventKind = "session renewed" // OK, Refused, Unavailable
 	SessionEnded   EventKind = "session ended"   // SignOut, Everywhere, BackChannel, Refused
+	TokenVerified  EventKind = "token verified"  // OK, Forbidden, Unavailable; of a remembered one nothing is told
 )
 
 // Outcome is what became of it.

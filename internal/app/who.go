@@ -50,7 +50,7 @@ func newCallers(s *config.Settings, client *http.Client, pool *x509.CertPool, na
 	var c callers
 	claims := func() []string { return names.Load().claims }
 	vocabulary := func() string { return names.Load().fingerprint }
-	bearer := authn.BearerConfig{ClientID: s.OIDCClientID, Client: client, Claims: claims, Vocabulary: vocabulary}
+	bearer := authn.BearerConfig{ClientID: s.OIDCClientID, Client: client, Claims: claims, Vocabulary: vocabulary, Observe: observe}
 	var all []authn.Authenticator
 	var err error
 	if c.store, err = newStore(s, pool); err != nil {

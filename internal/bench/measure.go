@@ -178,15 +178,15 @@ func measurePace(ctx context.Context, b *bench) error {
 	}
 	defer b.world.rest()
 	crowds = []*crowd{crowds[0], crowds[1], crowds[4], crowds[5]}
-	rounds, err := compare(ctx, crowds, b.rounds(10), func(ctx context.Context, c *crowd) (slice, error) { return c.march(ctx, rate, time.Second) })
+	rounds, err := compare(ctx, crowds, b.rounds(12), func(ctx context.Context, c *crowd) (slice, error) { return c.march(ctx, rate, time.Second) })
 	if err != nil {
 		return err
 	}
-	t := b.table("pace", fmt.Sprintf("Latency at %d requests/s, whether answered or not", rate), "", "p50", "p99", "against bare", "p99.9", "CPU")
+	t := b.table("pace", fmt.Sprintf("Latency at %d requests/s, whether answered or not", rate), "", "p50", "p99", "against bare", "p99.9", "CPU per request", "against bare")
 	for i, c := range crowds {
 		worst := ratio(rounds, i, at(.99))
 		t.row(c.name, milli(value(rounds, i, at(.5)).median), milli(value(rounds, i, at(.99)).median), worst.text(i),
-			milli(value(rounds, i, at(.999)).median), fmt.Sprintf("%.1f %%", 100*value(rounds, i, func(s slice) float64 { return s.cpu.Seconds() / s.took.Seconds() }).median))
+			milli(value(rounds, i, at(.999)).median), micro(value(rounds, i, slice.perRequest).median), ratio(rounds, i, slice.perRequest).text(i))
 		b.reach("p99, "+c.name, worst)
 	}
 	t.print(b.out)

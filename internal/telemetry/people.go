@@ -6,7 +6,7 @@ import (
 	"amlproxy/authn"
 )
 
-// people are the metrics of logins and sessions.
+// people are the metrics of logins, sessions and tokens.
 type people struct {
 	all map[authn.Event]prometheus.Counter
 }
@@ -41,6 +41,12 @@ func (m *Metrics) newPeople() {
 			"Times that somebody ended sessions before their time, by reason: sign-out, everywhere (all of a person, at his wish), back-channel (the provider said so), refused (it does not renew it).",
 			"reason",
 			[]authn.Outcome{authn.SignOut, authn.Everywhere, authn.BackChannel, authn.Refused},
+		},
+		{
+			authn.TokenVerified, "amlproxy_tokens_verified_total",
+			"Bearer tokens whose signature and claims were checked, by outcome: ok, forbidden (it is not good, or its holder is not let in), unavailable (the provider's keys). Who brings one that is remembered is not counted.",
+			"outcome",
+			[]authn.Outcome{authn.OK, authn.Forbidden, authn.Unavailable},
 		},
 	} {
 		var labels []string
