@@ -208,3 +208,28 @@ func clientToken(t *testing.T, w *demo.World) string {
 	t.Helper()
 	return demoToken(t, w.Provider.Issuer()+"/oauth/token", w.Job.Secret)
 }
+
+// TestComposeEndsTLS: with FRONT=https nginx takes the certificate and the key
+// from where docker-compose.yml mounts them.
+func TestComposeEndsTLS(t *testing.T) {
+	files, dir, c := deployment(t), t.TempDir(), issue(t, "models.example.com")
+	files[".env"] += "\nFRONT=https\nTLS_CERT=" + c.certFile + "\nTLS_KEY=" + c.keyFile + "\n"
+	p := compose(t, files)
+	places := []string{"/tmp/", dir + "/", "server proxy:8080 resolve ", "server 127.0.0.1:8080 "}
+	for _, name := range []string{"tls-cert", "tls-key"} {
+		places = append(places, "/run/secrets/"+name, p.Secrets[name].File)
+	}
+	for source, name := range map[string]string{"nginx": "nginx.conf", "front": "front.conf"} {
+		content, err := os.ReadFile(p.Configs[source].File)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(strings.NewReplacer(places...).Replace(string(content))), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := exec.CommandContext(t.Context(), "nginx", "-t", "-p", dir, "-c", filepath.Join(dir, "nginx.conf")).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %s", err, out)
+	}
+}
