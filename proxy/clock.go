@@ -243,7 +243,12 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	if n > 0 {
 		b.clock.moved(b.idle)
 	}
-	if err != nil && err != io.EOF {
+	if err == io.EOF {
+		// An upstream that is left over TLS may say politely that it ends.
+		if late := b.clock.cause(); late != nil {
+			err = late
+		}
+	} else if err != nil {
 		b.clock.broken = err
 	}
 	return n, err
