@@ -99,6 +99,7 @@ $(GOLANGCI_LINT):
 	CGO_ENABLED=0 GOBIN=$(TOOLS) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 	mv $(TOOLS)/golangci-lint $@
 
+# It writes a checksum of itself into what it makes: -trimpath, so that it is the same everywhere.
 $(CYCLONEDX):
-	CGO_ENABLED=0 GOBIN=$(TOOLS) go install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
+	CGO_ENABLED=0 GOBIN=$(TOOLS) go install -trimpath github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0
 	mv $(TOOLS)/cyclonedx-gomod $@
