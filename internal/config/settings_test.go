@@ -40,6 +40,7 @@ func malformed() map[string][]string {
 			"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", strings.Repeat("AAEC", 10) + "AAE", cookieSecret[:40], cookieSecret + "AAAA",
 		},
 		"SESSION_IDLE": append(duration, "13h"), "SESSION_MAX": duration, "SESSION_REFRESH": append(duration, "1h", "2h"),
+		"SESSION_GROUPS":   list,
 		"RETURN_ORIGINS":   origin,
 		"REDIS_URL":        {"x", "cache:6379", "http://cache", "redis://", "redis://cache:0", "redis://cache/x", "redis://cache?db=1"},
 		"WORKSPACE_CONFIG": file, "SUBSCRIPTION_ID": {"a/b", "..", "a?b", "a#b"}, "RESOURCE_GROUP": {"a/b", ".", `a\b`}, "WORKSPACE_NAME": {"a/b", "..", "a%2fb"},
