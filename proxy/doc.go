@@ -42,6 +42,7 @@
 //  8. The route's Transport sends the request; package upstream has one.
 //  9. ModifyResponse: the upstream's cookies, challenges and CORS go; its other
 //     fields, trailers and streams pass.
+//     What streams ends with the session, or the rule, that let it in (ongoing.go).
 //  10. One [Record]. Errors from 2 to 8 go through one function that writes
 //     refusals (refusal.go).
 //
