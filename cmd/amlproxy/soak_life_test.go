@@ -121,6 +121,7 @@ func TestSoakLittleMemory(t *testing.T) {
 		t.Log("a minute of load is for make soak")
 		return
 	}
+	t.Parallel() // with others that wait
 	r := newRig(t, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		if r.URL.RawQuery == "stream" {
