@@ -243,7 +243,7 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	if n > 0 {
 		b.clock.moved(b.idle)
 	}
-	if err == io.EOF {
+	if err == io.EOF { //nolint:errorlint // as ReverseProxy does
 		// An upstream that is left over TLS may say politely that it ends.
 		if late := b.clock.cause(); late != nil {
 			err = late
