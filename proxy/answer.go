@@ -16,6 +16,7 @@ type answer struct {
 	// not do: ReverseProxy empties the header after each 1xx answer.
 	always http.Header
 	in     *intake // the request's body, nil for none
+	old    bool    // the caller speaks HTTP/1.0, which has no 1xx
 	status int     // 0: nothing was sent yet
 	bytes  int64
 }
@@ -42,7 +43,7 @@ func (a *answer) take(from http.Header) {
 // net/http as soon as his body is read.
 func (a *answer) WriteHeader(code int) {
 	switch {
-	case code == http.StatusContinue:
+	case code == http.StatusContinue, code < 200 && a.old:
 		return
 	case code >= 100 && code < 200:
 		scrubAnswer(a.Header())

@@ -58,7 +58,7 @@ func exchangeOf(ctx context.Context) *exchange {
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{p: p, r: r}
 	x.w = &x.room.answer
-	x.w.ResponseWriter, x.w.always = w, make(http.Header)
+	x.w.ResponseWriter, x.w.always, x.w.old = w, make(http.Header), !r.ProtoAtLeast(1, 1)
 	if hasBody(r) {
 		x.in = &x.room.intake
 		x.in.begin(w, r, p.readTimeout)

@@ -218,6 +218,16 @@ func TestContinueIsTheProxysOwn(t *testing.T) {
 	}
 }
 
+// HTTP/1.0 has no 1xx: its callers take the first answer for the last (RFC 9110
+// section 15.2).
+func TestInterimAnswersAreNotForHTTP10(t *testing.T) {
+	up := record(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+	h := open(t, proxy.Config{Routes: []proxy.Route{{Name: "m", Public: true, Transport: to(t, up.url())}}})
+	if status := h.raw(t, "GET /models/m HTTP/1.0\r\nHost: x\r\n\r\n"); status != http.StatusOK {
+		t.Errorf("the first answer is %d", status)
+	}
+}
+
 func TestInterimAnswersPassAndTakeNothingAway(t *testing.T) {
 	up := record(t, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nSet-Cookie: amlproxy=evil\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
 	h := open(t, proxy.Config{Routes: []proxy.Route{{Name: "m", Public: true, CORS: &proxy.CORS{Origins: []string{"https://a.example"}}, Transport: to(t, up.url())}}})
