@@ -7,7 +7,7 @@ import (
 
 // measureBodies compares what larger bodies cost.
 func measureBodies(ctx context.Context, b *bench) error {
-	one, err := b.world.bare(ctx, "")
+	one, err := b.world.bare(ctx, b.world.address, "")
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func measureTLS(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	one, err := b.world.bare(ctx, file)
+	one, err := b.world.bare(ctx, b.world.address, file)
 	if err != nil {
 		return err
 	}

@@ -39,11 +39,11 @@ func scoring(field string) shape { return shape{path: "/models/model", field: fi
 // means that each request is written to the log, and counted against a rate limit
 // and a limit of requests at once.
 func (b *bench) crowds(ctx context.Context) ([]*crowd, error) {
-	one, err := b.world.bare(ctx, "")
+	one, err := b.world.bare(ctx, b.world.engine.address, "")
 	if err != nil {
 		return nil, err
 	}
-	two, err := b.world.bare(ctx, "")
+	two, err := b.world.bare(ctx, b.world.engine.address, "")
 	if err != nil {
 		return nil, err
 	}
@@ -71,13 +71,21 @@ func (b *bench) crowds(ctx context.Context) ([]*crowd, error) {
 	}{
 		{bare, one, ""}, {bareAgain, two, ""}, {withBearer, quiet, token}, {withCookie, quiet, cookie}, {fullBearer, full, token}, {fullCookie, full, cookie},
 	} {
-		made, err := c.process.crowd(c.name, scoring(c.field), nil)
+		made, err := c.process.driven(c.name, b.world.engine, shape{path: "/models/driven", field: c.field, body: 1 << 10})
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, made)
 	}
 	return all, nil
+}
+
+// leave ends the crowds and what they called.
+func (b *bench) leave(crowds []*crowd) {
+	for _, c := range crowds {
+		c.close()
+	}
+	b.world.rest()
 }
 
 func rushing(_ context.Context, c *crowd) (slice, error) { return c.rush(turnTime) }
@@ -87,7 +95,7 @@ func measureCPU(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer b.world.rest()
+	defer b.leave(crowds)
 	rounds, err := compare(ctx, crowds, b.rounds(40), rushing)
 	if err != nil {
 		return err
@@ -118,7 +126,7 @@ func measureAllocations(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer b.world.rest()
+	defer b.leave(crowds)
 	t := b.table("allocations", "Allocations per request", "", "allocations", "KiB")
 	for i, c := range crowds {
 		if i == 1 {
@@ -176,9 +184,12 @@ func measurePace(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	defer b.world.rest()
+	defer b.leave(crowds)
+	for _, unused := range crowds[2:4] {
+		unused.close()
+	}
 	crowds = []*crowd{crowds[0], crowds[1], crowds[4], crowds[5]}
-	rounds, err := compare(ctx, crowds, b.rounds(12), func(ctx context.Context, c *crowd) (slice, error) { return c.march(ctx, rate, time.Second) })
+	rounds, err := compare(ctx, crowds, b.rounds(12), func(_ context.Context, c *crowd) (slice, error) { return c.march(rate, time.Second) })
 	if err != nil {
 		return err
 	}

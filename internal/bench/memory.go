@@ -25,7 +25,7 @@ type mode struct {
 func (b *bench) modes() ([]mode, error) {
 	token, err := b.world.bearer()
 	return []mode{
-		{bare, func(ctx context.Context) (*process, error) { return b.world.bare(ctx, "") }, ""},
+		{bare, func(ctx context.Context) (*process, error) { return b.world.bare(ctx, b.world.address, "") }, ""},
 		{"amlproxy", func(ctx context.Context) (*process, error) {
 			return b.world.amlproxy(ctx, kind{log: "info", limits: true})
 		}, token},

@@ -36,7 +36,8 @@ type world struct {
 	dir      string
 	provider *authntest.Provider
 	azure    *azuremltest.Azure
-	upstream *http.Server // the sample
+	engine   *engine
+	upstream *http.Server // the sample, for larger bodies and streams
 	address  string       // of it
 	key      string       // that it wants to see
 	password string
@@ -81,6 +82,9 @@ func (w *world) startUpstream() error {
 	}
 	w.key, w.address = rand.Text(), "http://"+l.Addr().String()+"/score"
 	wanted := "Bearer " + w.key
+	if w.engine, err = newEngine(w.key); err != nil {
+		return err
+	}
 	w.upstream = &http.Server{ReadHeaderTimeout: headerTimeout, Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != wanted {
 			http.Error(rw, "that is not the key", http.StatusUnauthorized)
@@ -158,6 +162,10 @@ type kind struct {
 func (w *world) amlproxy(ctx context.Context, k kind) (*process, error) {
 	w.started++
 	at := filepath.Join(w.dir, strconv.Itoa(w.started))
+	limits := ""
+	if k.limits {
+		limits = "    rate_limit: {requests: 1000000, per: 1s, by: user}\n    max_concurrent: 10000\n"
+	}
 	routes := `routes:
   - name: workspace
     service: model
@@ -168,10 +176,13 @@ func (w *world) amlproxy(ctx context.Context, k kind) (*process, error) {
     key: ` + w.key + `
     access: {groups: [` + group + `], clients: [` + job + `]}
     cors: {origins: ["https://app.example.com"]}
-`
-	if k.limits {
-		routes += "    rate_limit: {requests: 1000000, per: 1s, by: user}\n    max_concurrent: 10000\n"
-	}
+` + limits + `  - name: driven
+    url: ` + w.engine.address + `
+    auth: key
+    key: ` + w.key + `
+    access: {groups: [` + group + `], clients: [` + job + `]}
+    cors: {origins: ["https://app.example.com"]}
+` + limits
 	address, err := freeAddress()
 	if err != nil {
 		return nil, err
@@ -202,7 +213,7 @@ func (w *world) amlproxy(ctx context.Context, k kind) (*process, error) {
 }
 
 // bare starts a bare proxy, with the same key for the same upstream.
-func (w *world) bare(ctx context.Context, cert string) (*process, error) {
+func (w *world) bare(ctx context.Context, to, cert string) (*process, error) {
 	w.started++
 	address, err := freeAddress()
 	if err != nil {
@@ -216,7 +227,7 @@ func (w *world) bare(ctx context.Context, cert string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return w.launch(ctx, address, admin, nil, self, bareRole, "-listen", address, "-admin", admin, "-to", w.address, "-key", w.key, "-cert", cert)
+	return w.launch(ctx, address, admin, nil, self, bareRole, "-listen", address, "-admin", admin, "-to", to, "-key", w.key, "-cert", cert)
 }
 
 func (w *world) launch(ctx context.Context, address, admin string, environ []string, name string, args ...string) (*process, error) {
