@@ -46,7 +46,7 @@ type model struct {
 
 type backend struct {
 	of    config.Backend
-	place config.Workspace // that it is in; zero with an address of its own
+	in    *azureml.Workspace // that is asked about it; nil with an address of its own
 	cache *upstream.Cache
 }
 
@@ -108,8 +108,10 @@ func (a *App) workspaceOf(s *config.Settings, name string, before *fleet) (works
 	return w, err
 }
 
-// is reports whether both are the same place, which its file may say.
+// is reports whether both are the same place, which its file may say; where it is
+// written does not matter.
 func (w workspace) is(other workspace) bool {
+	w.of.Where = other.of.Where
 	return w.of == other.of && w.cfg.SubscriptionID == other.cfg.SubscriptionID &&
 		w.cfg.ResourceGroup == other.cfg.ResourceGroup && w.cfg.Workspace == other.cfg.Workspace
 }
@@ -137,14 +139,13 @@ func (a *App) newModel(s *config.Settings, r *config.Route, f, before *fleet) (m
 	transport := &upstream.Transport{Base: a.toModels, ReplayLimit: int64(s.ReplayLimit)}
 	for n, of := range r.Backends {
 		b := backend{of: of}
-		var client *azureml.Workspace
 		if asksAzure(&of) {
-			b.place = s.Workspaces[of.Workspace]
-			at := slices.IndexFunc(f.workspaces, func(w workspace) bool { return w.of == b.place })
-			client = f.workspaces[at].client
+			place := s.Workspaces[of.Workspace]
+			at := slices.IndexFunc(f.workspaces, func(w workspace) bool { return w.of == place })
+			b.in = f.workspaces[at].client
 		}
 		if b.cache = before.cacheOf(r.Name, b); b.cache == nil {
-			b.cache = upstream.Cached(source(&of, client), a.events(r.Name, n))
+			b.cache = upstream.Cached(source(&of, b.in), a.events(r.Name, n))
 		}
 		m.backends = append(m.backends, b)
 		transport.Backends = append(transport.Backends, b.cache)
@@ -182,11 +183,12 @@ func (f *fleet) wayTo(b *config.Backend, before *fleet) (http.RoundTripper, erro
 	return w.transport, nil
 }
 
-// cacheOf returns the cache of a backend that is already there.
+// cacheOf returns the cache of a backend that is already there. One that asks another
+// workspace is another one: the one before is closed, and asks nobody any more.
 func (f *fleet) cacheOf(route string, wanted backend) *upstream.Cache {
 	for _, m := range f.models {
 		for _, b := range m.backends {
-			if m.route.Name == route && b.place == wanted.place && sameBackend(&b.of, &wanted.of) {
+			if m.route.Name == route && b.in == wanted.in && sameBackend(&b.of, &wanted.of) {
 				return b.cache
 			}
 		}

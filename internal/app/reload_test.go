@@ -220,3 +220,42 @@ func (l *logs) String() string {
 	defer l.mu.Unlock()
 	return l.b.String()
 }
+
+// A workspace's file may say another place, and a workspace be written elsewhere in
+// the routes file: the one needs credentials of that place, the other none.
+func TestAWorkspaceThatMovedIsAskedAndOneThatDidNotIsNot(t *testing.T) {
+	azure, err := azuremltest.Start(azuremltest.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer azure.Close()
+	model := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "scored") })
+	if _, err := azure.AddService(azuremltest.Service{Name: "a", Compute: azuremltest.AKS, Auth: azuremltest.Key, Model: model}); err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	ca, place := filepath.Join(folder, "ca.pem"), filepath.Join(folder, "config.json")
+	says := func(workspace string) {
+		t.Helper()
+		said := fmt.Sprintf(`{"subscription_id": %q, "resource_group": %q, "workspace_name": %q}`, azure.SubscriptionID(), azure.ResourceGroup(), workspace)
+		if err := os.WriteFile(place, []byte(said), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	says("elsewhere")
+	if err := os.WriteFile(ca, azure.CAPEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	yaml := fmt.Sprintf("workspaces:\n  north: {config: %q}\nroutes:\n  - {name: a, service: a, workspace: north, public: true}\n", place)
+	r := newReloading(t, yaml, append(azure.Environ(), "AMLPROXY_CA_FILE="+ca)...)
+	until(t, "a has no credential", func() bool { return r.status("/models/a") == http.StatusServiceUnavailable })
+	says(azure.WorkspaceName())
+	until(t, "a is served from where the file says", func() bool { return r.status("/models/a") == http.StatusOK })
+
+	azure.ResetCalls()
+	r.write("# A line more.\n" + yaml + "  - {name: b, service: a, workspace: north, public: true}\n")
+	until(t, "b is served", func() bool { return r.status("/models/b") == http.StatusOK })
+	if calls := azure.Calls(); calls["listkeys service/a"] != 1 || calls["workspace"] != 0 {
+		t.Errorf("asked again for what is held: %v", calls)
+	}
+}
