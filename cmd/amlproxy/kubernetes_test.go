@@ -45,9 +45,6 @@ type pod struct {
 		Startup   probe `yaml:"startupProbe"`
 		Readiness probe `yaml:"readinessProbe"`
 		Liveness  probe `yaml:"livenessProbe"`
-		Lifecycle struct {
-			PreStop struct{ Sleep struct{ Seconds int } } `yaml:"preStop"`
-		}
 		Security struct {
 			ReadOnly bool `yaml:"readOnlyRootFilesystem"`
 		} `yaml:"securityContext"`
@@ -113,8 +110,8 @@ func TestKubernetesManifests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if stopped := time.Duration(p.Grace-c.Lifecycle.PreStop.Sleep.Seconds) * time.Second; stopped <= settings.DrainTimeout {
-		t.Errorf("killed %v after SIGTERM, and drains for %v", stopped, settings.DrainTimeout)
+	if grace, wanted := time.Duration(p.Grace)*time.Second, settings.DrainDelay+settings.DrainTimeout; grace <= wanted {
+		t.Errorf("killed %v after SIGTERM, and needs %v", grace, wanted)
 	}
 	if p.Security.RunAsUser != 65532 || !c.Security.ReadOnly {
 		t.Errorf("user %d, read-only root: %v", p.Security.RunAsUser, c.Security.ReadOnly)
