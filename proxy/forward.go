@@ -125,8 +125,8 @@ func modifyResponse(res *http.Response) error {
 		x.clock.enter(res, x.route.idle, x.expires(true))
 		x.count(&x.route.load.websockets)
 	} else {
-		harden(res.Header, x.route.public)
 		x.w.take(res.Header)
+		harden(x.w.Header(), x.route.public)
 		x.clock.watch(res, x.route.idle, x.expires(false))
 		if res.ContentLength < 0 {
 			x.count(&x.route.load.streams)
