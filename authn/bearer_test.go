@@ -380,6 +380,49 @@ func TestALeaverTakesNobodyAlong(t *testing.T) {
 	all.Wait()
 }
 
+// A token that is being verified when the rules change is verified again for whoever
+// brings it under the new ones: an identity without the claim that a ban names would
+// pass it.
+func TestWhoComesUnderOtherRulesSharesNoVerification(t *testing.T) {
+	p := startProvider(t, "https://models.example.com", nil)
+	rules := atomic.Pointer[string]{}
+	rules.Store(new(string))
+	asked, goOn := make(chan struct{}), make(chan struct{})
+	var entered atomic.Bool
+	b := newBearer(t, p, func(c *authn.BearerConfig) {
+		c.Vocabulary = func() string { return *rules.Load() }
+		c.Claims = func() []string {
+			said := *rules.Load()
+			if entered.CompareAndSwap(false, true) {
+				close(asked)
+				<-goOn
+			}
+			return []string{said}
+		}
+	})
+	token := sign(t, p, with(accessClaims(p), "dept", "banned"))
+	var before sync.WaitGroup
+	before.Go(func() { _, _ = authenticate(b, token) })
+	<-asked
+	now := "dept"
+	rules.Store(&now)
+	after := make(chan *authn.Identity, 1)
+	go func() {
+		id, _ := authenticate(b, token)
+		after <- id
+	}()
+	select { // it must not wait for the other one
+	case id := <-after:
+		if id == nil || !cmp.Equal(id.Claims["dept"], []string{"banned"}) {
+			t.Errorf("the new rules see %+v", id)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it joined a verification under the old rules")
+	}
+	close(goOn)
+	before.Wait()
+}
+
 func TestNewBearerRefuses(t *testing.T) {
 	good := authn.Issuer{URL: "https://idp.example", Audiences: []string{audience}}
 	for name, issuers := range map[string][]authn.Issuer{

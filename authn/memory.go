@@ -58,7 +58,9 @@ func (m *memory) get(ctx context.Context, of tokenName, vocabulary string) (veri
 // once verifies a token for all who bring it now. Whoever leaves takes nobody along.
 func (m *memory) once(ctx context.Context, of tokenName, vocabulary string, verify func(context.Context) (verified, error)) (verified, error) {
 	detached := context.WithoutCancel(ctx)
-	landed := m.flights.DoChan(string(of[:]), func() (any, error) {
+	// Who comes under other rules joins nobody: what the others get lacks what only
+	// those rules name, and is whole to them.
+	landed := m.flights.DoChan(string(of[:])+vocabulary, func() (any, error) {
 		if v, ok := m.get(detached, of, vocabulary); ok { // somebody was faster
 			return v, nil
 		}
