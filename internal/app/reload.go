@@ -115,14 +115,12 @@ func (a *App) takeOver(fresh *config.Settings) error {
 	}
 	err = errors.Join(a.who.takeOver(fresh), next.identify(before))
 	if err == nil {
-		err = a.proxy.SetRoutes(next.routes())
+		err = a.proxyRoutes(next, fresh)
 	}
 	if err != nil {
 		next.closeBut(before)
 		return err
 	}
-	names := namedIn(fresh)
-	a.named.Store(&names)
 	a.fleet.Store(next)
 	before.each(func(route string, n int, _ *backend) { a.metrics.Unwatch(route, n) })
 	if !pool.Equal(before.pool) {
@@ -131,6 +129,19 @@ func (a *App) takeOver(fresh *config.Settings) error {
 	a.begin(next)
 	before.closeBut(next)
 	return nil
+}
+
+// proxyRoutes puts the routes of next in force. What they name is so before they are:
+// an identity that was made without it would be whole to a rule that asks for it, and
+// who is banned be let in for a moment.
+func (a *App) proxyRoutes(next *fleet, fresh *config.Settings) error {
+	names := namedIn(fresh)
+	before := a.named.Swap(&names)
+	err := a.proxy.SetRoutes(next.routes())
+	if err != nil {
+		a.named.Store(before)
+	}
+	return err
 }
 
 // exchange has everything outside called with other roots.
