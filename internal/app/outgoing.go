@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/http/httpproxy"
 
 	"amlproxy/internal/config"
 )
@@ -38,7 +41,7 @@ func roots(file string) (*x509.CertPool, error) {
 // HTTPS_PROXY and NO_PROXY mean what they mean everywhere.
 func outgoing(pool *x509.CertPool) *http.Transport {
 	return &http.Transport{
-		Proxy:       http.ProxyFromEnvironment,
+		Proxy:       proxies(),
 		DialContext: (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		// Without a cache of sessions every handshake looks at the certificate anew:
 		// nothing that other roots let in is resumed (CVE-2025-68121).
@@ -53,6 +56,17 @@ func outgoing(pool *x509.CertPool) *http.Transport {
 		MaxIdleConnsPerHost:    256, // at least the concurrency, or connections are made and dropped in turns
 		IdleConnTimeout:        90 * time.Second,
 	}
+}
+
+// proxies returns what finds the proxy for an address; nil where the environment
+// names none, which is looked at once and not for every request.
+func proxies() func(*http.Request) (*url.URL, error) {
+	named := httpproxy.FromEnvironment()
+	if named.HTTPProxy == "" && named.HTTPSProxy == "" {
+		return nil
+	}
+	find := named.ProxyFunc()
+	return func(r *http.Request) (*url.URL, error) { return find(r.URL) }
 }
 
 // scoring returns the Transport for the models: what they answer passes as it
