@@ -61,12 +61,12 @@ func noArguments(cmd *cobra.Command, args []string) error {
 }
 
 func serve(cmd *cobra.Command, environ []string) error {
-	settings, err := config.Load(environ)
+	settings, err := app.Load(environ)
 	if err != nil {
 		return &usageError{err}
 	}
 	tuneCollector(environ)
-	load := func() (*config.Settings, error) { return config.Load(environ) }
+	load := func() (*config.Settings, error) { return app.Load(environ) }
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -79,7 +79,7 @@ func serve(cmd *cobra.Command, environ []string) error {
 
 // check builds all that serve would run, and runs nothing.
 func check(cmd *cobra.Command, environ []string) error {
-	settings, err := config.Load(environ)
+	settings, err := app.Load(environ)
 	if err != nil {
 		return &usageError{err}
 	}
@@ -92,6 +92,10 @@ func check(cmd *cobra.Command, environ []string) error {
 	for _, note := range settings.Notes {
 		fmt.Fprintln(cmd.ErrOrStderr(), "note:", note)
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "the settings are in order: %d routes\n", len(settings.Routes))
+	routes := "1 route"
+	if n := len(settings.Routes); n != 1 {
+		routes = fmt.Sprint(n, " routes")
+	}
+	_, err = fmt.Fprintln(cmd.OutOrStdout(), "the settings are in order:", routes)
 	return err
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"amlproxy/internal/app"
 	"amlproxy/internal/config"
 	"amlproxy/internal/doctor"
 )
@@ -20,7 +21,7 @@ func doctorCommand(environ []string) *cobra.Command {
 }
 
 func runDoctor(cmd *cobra.Command, environ []string) error {
-	settings, err := config.Load(environ)
+	settings, err := app.Load(environ)
 	if err != nil {
 		return &usageError{err}
 	}

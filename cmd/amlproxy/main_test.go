@@ -155,7 +155,7 @@ func TestExitCodes(t *testing.T) {
 		"version":                {nil, []string{"version"}, 0, "amlproxy "},
 		"version as a flag":      {nil, []string{"--version"}, 0, "amlproxy "},
 		"help":                   {nil, []string{"--help"}, 0, "healthcheck"},
-		"check":                  {public, []string{"check"}, 0, "1 routes"},
+		"check":                  {public, []string{"check"}, 0, "1 route\n"},
 		"check without settings": {nil, []string{"check"}, 2, "AMLPROXY_ROUTES"},
 		"check, misspelt":        {append(public, "AMLPROXY_LISTENN=:1"), []string{"check"}, 2, "AMLPROXY_LISTEN"},
 		"serve without settings": {nil, []string{"serve"}, 2, "AMLPROXY_ROUTES"},

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"amlproxy/internal/app"
-	"amlproxy/internal/config"
 )
 
 // A question about a route, as flags and an argument put it.
@@ -33,7 +32,7 @@ func (q *question) command(environ []string, c cobra.Command, ask func(*cobra.Co
 	cmd.Flags().IntVar(&q.backend, "backend", 1, "which of the route's backends, as a number `N` from 1")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		q.route = args[0]
-		settings, err := config.Load(environ)
+		settings, err := app.Load(environ)
 		if err != nil {
 			return &usageError{err}
 		}

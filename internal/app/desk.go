@@ -102,6 +102,13 @@ func (d *Desk) Keys(ctx context.Context, route string, backend int) (*Credential
 	return c, err
 }
 
+func noBackend(route string, have, asked int) error {
+	if have == 1 {
+		return fmt.Errorf("%w: route %s has one backend, which is number 1, and no %d", ErrNoSuchRoute, route, asked)
+	}
+	return fmt.Errorf("%w: route %s has %d backends, counted from 1, and no %d", ErrNoSuchRoute, route, have, asked)
+}
+
 // deskBackend is one backend of one route.
 type deskBackend struct {
 	route, name string
@@ -118,7 +125,7 @@ func (d *Desk) find(route string, backend int) (deskBackend, error) {
 			continue
 		}
 		if backend < 1 || backend > len(r.Backends) {
-			return deskBackend{}, fmt.Errorf("%w: route %s has %d backends, counted from 1, and no %d", ErrNoSuchRoute, route, len(r.Backends), backend)
+			return deskBackend{}, noBackend(route, len(r.Backends), backend)
 		}
 		b := &r.Backends[backend-1]
 		w, err := d.workspaceOf(b)

@@ -285,8 +285,7 @@ func placeOf(s *config.Settings, name string) (azureml.Location, error) {
 	}
 	place, err := Locate(w)
 	if name == "" && errors.Is(err, fs.ErrNotExist) {
-		return place, fmt.Errorf("AMLPROXY_WORKSPACE_CONFIG: is not set, and there is %w: download it from the portal into the folder that amlproxy "+
-			"is started in, or set AMLPROXY_SUBSCRIPTION_ID, AMLPROXY_RESOURCE_GROUP and AMLPROXY_WORKSPACE_NAME", err)
+		return place, fmt.Errorf(whichWorkspace+": "+noWorkspace, err)
 	}
 	return place, err
 }

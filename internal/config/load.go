@@ -40,6 +40,7 @@ func Load(environ []string) (*Settings, error) {
 	c.across()
 	c.shared()
 	s.Warnings, s.Files = r.warnings, r.files
+	r.adrift = c.adrift()
 	if err := r.err(); err != nil {
 		return nil, err
 	}

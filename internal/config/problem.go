@@ -19,6 +19,10 @@ type Error struct {
 	Problems []Problem
 	// Files are those that were looked into: a mistake may be mended in any.
 	Files Files
+	// Adrift is set when a route names something in the environment's workspace, and
+	// no setting says which one that is: whoever finds no config.json either has one
+	// mistake more to tell.
+	Adrift bool
 }
 
 // Error returns one line a mistake.
@@ -43,6 +47,7 @@ type report struct {
 	problems []Problem
 	warnings []string
 	files    Files
+	adrift   bool
 }
 
 func (r *report) add(where, what string) {
@@ -64,7 +69,7 @@ func (r *report) err() error {
 			cmp.Compare(a.What, b.What),
 		)
 	})
-	return &Error{Problems: slices.Compact(r.problems), Files: r.files}
+	return &Error{Problems: slices.Compact(r.problems), Files: r.files, Adrift: r.adrift}
 }
 
 // natural compares as people count: numbers by value, so that line 9 comes before

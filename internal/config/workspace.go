@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // azureName refuses what cannot be a name in Azure: it becomes a segment of a path
 // there, and must not be able to become more.
@@ -147,6 +150,17 @@ func (c *checker) useless() {
 	default:
 		c.warn(own.Where, "names a workspace that no route is in")
 	}
+}
+
+// adrift reports whether a route needs to be told which workspace it is in, and is
+// not. A target that is itself mistaken needs nothing yet.
+func (c *checker) adrift() bool {
+	own, ok := c.s.Workspaces[""]
+	return ok && own.Where == "" && slices.ContainsFunc(c.s.Routes, func(r Route) bool {
+		return slices.ContainsFunc(r.Backends, func(b Backend) bool {
+			return b.Workspace == "" && b.Service+b.Endpoint+b.Serverless != ""
+		})
+	})
 }
 
 // id says which workspace it is, so that two names for one are found out. Azure
