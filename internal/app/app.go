@@ -152,7 +152,7 @@ func (a *App) records() func(proxy.Record) {
 
 // events returns who is told of the fetches of a route's n-th backend.
 func (a *App) events(route string, n int) func(upstream.Event) {
-	log, count := telemetry.CredentialLog(a.log, route), a.metrics.Event(route, n)
+	log, count := telemetry.CredentialLog(a.log, route, n), a.metrics.Event(route, n)
 	return func(e upstream.Event) {
 		log(e)
 		count(e)

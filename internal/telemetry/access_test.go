@@ -44,7 +44,7 @@ func TestNoByteOfALineIsACommand(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		access, credential := telemetry.AccessLog(log), telemetry.CredentialLog(log, "m")
+		access, credential := telemetry.AccessLog(log), telemetry.CredentialLog(log, "m", 0)
 		for _, s := range hostile {
 			access(proxy.Record{
 				Method: s, Path: s, Host: s, UserAgent: s, RequestID: s, TraceParent: s, UpstreamRequestID: s, Status: 400, Problem: s, Err: errors.New(s),

@@ -58,7 +58,7 @@ func NewMetrics() (*Metrics, error) {
 	m.credentials = m.newCredentials()
 	m.register(m.credentials)
 	m.Provider = m.newCalls("provider", "the identity provider", "call")
-	m.Workspace = m.newCalls("workspace", "Azure, about endpoints and for the proxy's own identity,", "operation")
+	m.Workspace = m.newCalls("workspace", "Azure (about endpoints, and for the proxy's own identity)", "operation")
 	m.register(collectors.NewGoCollector())
 	m.register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.register(collectors.NewBuildInfoCollector())

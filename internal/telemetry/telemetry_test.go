@@ -23,7 +23,7 @@ func lines(t *testing.T, level string, use func(access func(proxy.Record), crede
 	if err != nil {
 		t.Fatal(err)
 	}
-	use(telemetry.AccessLog(log), telemetry.CredentialLog(log, "digits"))
+	use(telemetry.AccessLog(log), telemetry.CredentialLog(log, "digits", 1))
 	if err := log.Sync(); err != nil {
 		t.Fatal(err)
 	}
@@ -114,8 +114,11 @@ func TestCredentialEvents(t *testing.T) {
 	var levels []any
 	for _, line := range got {
 		levels = append(levels, line["level"])
-		if line["route"] != "digits" {
-			t.Errorf("no route in %v", line)
+		if line["route"] != "digits" || line["backend"] != 1.0 {
+			t.Errorf("no route or no backend in %v", line)
+		}
+		if do, _ := line["do"].(string); strings.Contains(do, "amlproxy doctor") != (line["level"] == "warn") {
+			t.Errorf("a failure says where to look, and nothing else does: %v", line)
 		}
 	}
 	if len(levels) != 3 || levels[0] != "info" || levels[1] != "debug" || levels[2] != "warn" {

@@ -22,7 +22,7 @@ const (
 		"Both lines say when they were written (`time`), and:\n\n"
 
 	auditFiling = "\nThe file is made with the permissions 0600, since it says who people are, and is only ever appended to.\n" +
-		"When it was moved away (as logrotate does) it is made anew within a second, and on SIGHUP at once; nothing is lost in between. `copytruncate` is not needed.\n" +
+		"When it was moved away (as logrotate does) the next line makes it anew, at once after SIGHUP; else lines of the next second may still go to the file that was moved. None is lost. `copytruncate` is not needed.\n" +
 		"`-` means standard output, for a platform that collects it: the log goes to standard error, so the two do not mix.\n" +
 		"A line that is no JSON was torn by a full disk or a crash; the request that it was for was refused. A line is with the operating system when the request is sent: it outlives the process, and not a power cut.\n"
 )
