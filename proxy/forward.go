@@ -39,8 +39,12 @@ func (x *exchange) forward() *refusal {
 	}
 	defer x.p.ongoing.remove(x.clock) // also when ReverseProxy breaks the answer off, by a panic
 	rt.proxy.ServeHTTP(x.w, out)
-	if x.record.Upgraded {
-		x.record.Err = x.clock.cause()
+	x.clock.end()
+	switch late := x.clock.cause(); {
+	case x.record.Upgraded:
+		x.record.Err = late
+	case late != nil && x.failure == nil:
+		abort() // at the last moment: the deadline would cut the next answer on this connection
 	}
 	return x.failure
 }
