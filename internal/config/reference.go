@@ -19,7 +19,8 @@ func Reference() string {
 	b.WriteString("# Settings\n\n" + generated)
 	b.WriteString("Every setting is an environment variable. A secret may be read from a file instead: add `_FILE` to its name.\n" +
 		"A setting that is there but empty, that nothing knows, or that comes after a gap in the numbers is a mistake, and `amlproxy check` lists all of them.\n" +
-		"Sizes are written like `64KiB`, durations like `90s`; elements of a list are separated by commas.\n")
+		"Sizes are written like `64KiB`, durations like `90s`; elements of a list are separated by commas.\n\n" +
+		"A deployment, for instance (`check` prints no values, so its output may be shown around):\n\n" + block("settings", "sh", settingsExample))
 	chapters := []struct {
 		title string
 		rows  []setting
@@ -103,7 +104,8 @@ func RoutesReference() string {
 	var b strings.Builder
 	b.WriteString("# The routes file\n\n" + generated)
 	b.WriteString("YAML, named by `AMLPROXY_ROUTES_FILE`. A key that is unknown, twice, empty or of another type is a mistake.\n" +
-		"Anchors, aliases and merge keys are fine; tags and further documents are not.\n")
+		"Anchors, aliases and merge keys are fine; tags and further documents are not. Only a route's name and what it calls are required:\n\n" +
+		block("routes", "yaml", routesExample) + combining)
 	writeKeys(&b, "The file", reflect.TypeFor[rawFile]())
 	writeKeys(&b, "A route", reflect.TypeFor[rawRoute]())
 	writeKeys(&b, "One of `backends`", reflect.TypeFor[rawBackend]())

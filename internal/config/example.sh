@@ -1,0 +1,14 @@
+export AMLPROXY_PUBLIC_URL=https://models.example.com
+export AMLPROXY_OIDC_ISSUER=https://login.microsoftonline.com/11111111-2222-3333-4444-555555555555/v2.0
+export AMLPROXY_OIDC_CLIENT_ID=66666666-7777-8888-9999-000000000000
+export AMLPROXY_OIDC_CLIENT_SECRET_FILE=client-secret
+export AMLPROXY_OIDC_AUDIENCES=66666666-7777-8888-9999-000000000000,api://66666666-7777-8888-9999-000000000000
+export AMLPROXY_COOKIE_SECRET_FILE=cookie-secret
+export AMLPROXY_ROUTES_FILE=routes.yaml
+export AMLPROXY_SUBSCRIPTION_ID=22222222-3333-4444-5555-666666666666    # or a config.json
+export AMLPROXY_RESOURCE_GROUP=ml
+export AMLPROXY_WORKSPACE_NAME=production
+export AMLPROXY_TRUSTED_PROXIES=10.0.0.7,192.0.2.0/28                   # your load balancer
+export AMLPROXY_ADMIN_LISTEN=:9090                                      # for Prometheus on another machine
+export AMLPROXY_SESSION_MAX=8h
+export AMLPROXY_LOG_FORMAT=console
