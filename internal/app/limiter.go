@@ -26,8 +26,10 @@ type limiter struct {
 	told  func(error) // of the first failure, and with nil of the first success after it
 	alone func()      // is told of each request that was not counted
 
-	// retry is when Redis may be asked again, in nanoseconds; 0: it answers.
+	// retry is when Redis may be asked again, in nanoseconds since began; 0: it
+	// answers. A wall clock that is set back would make a second hours of it.
 	retry atomic.Int64
+	began time.Time
 }
 
 // errLimitPause stands for a failure that was seen a moment ago.
@@ -45,7 +47,7 @@ func (l *limiter) Take(ctx context.Context, key string, limit proxy.RateLimit) (
 	defer cancel()
 	got, err := l.redis.Allow(ctx, "amlproxy:"+key, redisrate.Limit{Rate: limit.Requests, Burst: limit.Burst, Period: limit.Per})
 	if err != nil {
-		if l.retry.Swap(time.Now().Add(limitPause).UnixNano()) == 0 {
+		if l.retry.Swap(int64(time.Since(l.began)+limitPause)) == 0 {
 			l.told(err)
 		}
 		l.alone()
@@ -60,8 +62,11 @@ func (l *limiter) Take(ctx context.Context, key string, limit proxy.RateLimit) (
 // mayAsk lets everybody ask Redis while it answers, and one request a pause while
 // it does not.
 func (l *limiter) mayAsk(retry int64) bool {
-	now := time.Now()
-	return retry == 0 || now.UnixNano() >= retry && l.retry.CompareAndSwap(retry, now.Add(limitPause).UnixNano())
+	if retry == 0 {
+		return true
+	}
+	now := time.Since(l.began)
+	return now >= time.Duration(retry) && l.retry.CompareAndSwap(retry, int64(now+limitPause))
 }
 
 // newLimiter returns what shares the rate limits with other replicas, nil if
@@ -71,7 +76,7 @@ func (a *App) newLimiter() proxy.Limiter {
 		return nil
 	}
 	log := a.log.Named("limits")
-	return &limiter{redis: redisrate.NewLimiter(a.store.Client()), alone: a.metrics.LimitAlone, told: func(err error) {
+	return &limiter{redis: redisrate.NewLimiter(a.store.Client()), began: time.Now(), alone: a.metrics.LimitAlone, told: func(err error) {
 		if err != nil {
 			log.Warn("rate limits are kept by this replica alone until Redis counts again", zap.Error(err))
 			return
