@@ -147,8 +147,8 @@ func TestComposeWithSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if grace := time.Duration(*proxy.StopGracePeriod); grace <= settings.DrainTimeout {
-		t.Errorf("killed after %v, and drains for %v", grace, settings.DrainTimeout)
+	if grace := time.Duration(*proxy.StopGracePeriod); grace <= settings.DrainDelay+settings.DrainTimeout {
+		t.Errorf("killed after %v, and needs %v", grace, settings.DrainDelay+settings.DrainTimeout)
 	}
 	nginx, _ := p.GetService("nginx")
 	if address := nginx.Networks["front"].Ipv4Address; len(settings.TrustedProxies) != 1 || settings.TrustedProxies[0].String() != address+"/32" {

@@ -45,7 +45,7 @@ type pod struct {
 		Startup   probe `yaml:"startupProbe"`
 		Readiness probe `yaml:"readinessProbe"`
 		Liveness  probe `yaml:"livenessProbe"`
-		Security struct {
+		Security  struct {
 			ReadOnly bool `yaml:"readOnlyRootFilesystem"`
 		} `yaml:"securityContext"`
 		Mounts []struct {
