@@ -30,6 +30,18 @@ func TestDemo(t *testing.T) {
 			t.Errorf("no account %q in\n%s", account, banner)
 		}
 	}
+	operators := regexp.MustCompile(`Metrics (http://127\.0\.0\.1:\d+/metrics)\n`).FindStringSubmatch(banner)
+	if operators == nil {
+		t.Fatalf("no metrics in\n%s", banner)
+	}
+	scrape, err := http.Get(operators[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer scrape.Body.Close()
+	if body, err := io.ReadAll(scrape.Body); err != nil || !strings.Contains(string(body), "amlproxy_build_info") {
+		t.Errorf("%v, the metrics are %.200q", err, body)
+	}
 	var script []string
 	for line := range strings.Lines(banner) {
 		if strings.HasPrefix(line, "curl ") || strings.HasPrefix(line, "TOKEN=") {
@@ -126,6 +138,10 @@ func TestDemoChaos(t *testing.T) {
 	await(t, "enough rotations", func() bool { return strings.Count(p.out.String(), "chaos:") >= rotations+1 })
 	cancel()
 	all.Wait()
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the total", func() bool { return strings.Contains(p.out.String(), "chaos: in all:") })
 	told := printedTally.FindAllStringSubmatch(p.out.String(), -1)
 	last := told[len(told)-1]
 	if last[4] != "0" || last[3] == "0" {

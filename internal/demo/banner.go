@@ -7,13 +7,16 @@ import (
 
 // banner tells a visitor what is there and what to do with it. Every line of
 // shell in it works when it is pasted, top to bottom.
-func (w *World) banner(public string) string {
+func (w *World) banner(public, metrics string) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 
 	line("amlproxy demo: three models in an Azure ML workspace, all on this machine")
 	line("")
 	line("  Open    %s", public)
+	if metrics != "" {
+		line("  Metrics %s", metrics)
+	}
 	line("  Sign in at the identity provider %s as", w.Provider.Issuer())
 	line("")
 	for _, a := range w.People {

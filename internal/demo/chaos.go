@@ -13,7 +13,7 @@ import (
 )
 
 // A tally counts what callers noticed, from the proxy's own Records.
-type tally struct{ requests, retries, failures atomic.Int64 }
+type tally struct{ rotations, requests, retries, failures atomic.Int64 }
 
 func (t *tally) observe(r proxy.Record) {
 	if r.Route == "" {
@@ -26,6 +26,10 @@ func (t *tally) observe(r proxy.Record) {
 	if r.Status >= http.StatusInternalServerError {
 		t.failures.Add(1)
 	}
+}
+
+func (t *tally) String() string {
+	return fmt.Sprintf("rotations %d, requests %d, retries %d, failures %d", t.rotations.Load(), t.requests.Load(), t.retries.Load(), t.failures.Load())
 }
 
 // chaos takes the credential of one endpoint after the other away, as somebody
@@ -41,9 +45,8 @@ func (w *World) chaos(ctx context.Context, every time.Duration, t *tally, out io
 		}
 		m := w.Models[rotations%len(w.Models)]
 		what := Rotate(m.Scoring, rotations)
-		_, err := fmt.Fprintf(out, "chaos: %-36s rotations %d, requests %d, retries %d, failures %d\n",
-			m.Name()+": "+what, rotations, t.requests.Load(), t.retries.Load(), t.failures.Load())
-		if err != nil {
+		t.rotations.Add(1)
+		if _, err := fmt.Fprintf(out, "chaos: %-36s %s\n", m.Name()+": "+what, t); err != nil {
 			return err
 		}
 	}

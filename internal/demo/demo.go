@@ -43,19 +43,37 @@ func Run(ctx context.Context, o Options) error {
 		return errors.Join(err, listener.Close())
 	}
 	tally := &tally{}
-	proxy, err := newProxy(world, listener, tally, o)
+	operators, err := new(net.ListenConfig).Listen(ctx, "tcp", o.AdminListen)
 	if err != nil {
-		return errors.Join(err, listener.Close(), world.Close())
+		return errors.Join(fmt.Errorf("listening for the operator: %w", err), listener.Close(), world.Close())
 	}
-	if _, err := io.WriteString(o.Out, world.banner(public)); err != nil {
-		return errors.Join(err, listener.Close(), world.Close())
+	proxy, err := newProxy(world, listener, operators, tally, o)
+	if err == nil {
+		_, err = io.WriteString(o.Out, world.banner(public, metrics(operators.Addr())))
+	}
+	if err != nil {
+		return errors.Join(err, listener.Close(), operators.Close(), world.Close())
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return proxy.Run(ctx) })
 	if o.Chaos {
 		group.Go(func() error { return world.chaos(ctx, o.Every, tally, o.Out) })
 	}
-	return errors.Join(group.Wait(), world.Close())
+	err = group.Wait()
+	if o.Chaos {
+		_, wrote := fmt.Fprintf(o.Out, "chaos: %-36s %s\n", "in all:", tally)
+		err = errors.Join(err, wrote)
+	}
+	return errors.Join(err, world.Close())
+}
+
+// metrics is where a visitor finds them, empty for addresses that may lead to
+// nowhere from where he is: a container's port of the operator is not published.
+func metrics(at net.Addr) string {
+	if tcp, ok := at.(*net.TCPAddr); ok && tcp.IP.IsLoopback() {
+		return "http://" + at.String() + "/metrics"
+	}
+	return ""
 }
 
 func (o Options) withDefaults() Options {
@@ -79,14 +97,10 @@ func (o Options) withDefaults() Options {
 
 // newProxy builds the proxy as serve does: from settings. Only the listeners are
 // handed over, since they had to be there before the settings could name them.
-func newProxy(w *World, listener net.Listener, t *tally, o Options) (*app.App, error) {
+func newProxy(w *World, listener, operators net.Listener, t *tally, o Options) (*app.App, error) {
 	settings, err := config.Load(append(w.Environ(), "AMLPROXY_LOG_LEVEL=warn", "AMLPROXY_LOG_FORMAT=console"))
 	if err != nil {
 		return nil, err
-	}
-	operators, err := net.Listen("tcp", o.AdminListen)
-	if err != nil {
-		return nil, fmt.Errorf("listening for the operator: %w", err)
 	}
 	return app.New(settings, app.Options{
 		Log: o.Log, Listener: listener, AdminListener: operators, Observe: t.observe,
