@@ -51,7 +51,7 @@ func TestDoctor(t *testing.T) {
 				"AMLPROXY_COOKIE_SECRET=q83vEjRWeJCrze8SNFZ4kKvN7xI0VniQq83vEjRWeJA=",
 			},
 			1,
-			[]string{"ok    route fraud: scoring", "ok    login: cookie", "FAIL  login: connection", "AMLPROXY_OIDC_ISSUER", "skip  login: redirect URI", "amlproxy: checks failed: 1"},
+			[]string{"ok    route fraud: scoring", "ok    login: cookie", "FAIL  login: connection", "AMLPROXY_OIDC_ISSUER", "skip  login: discovery", "; nor keys, flow, scopes, redirect URI, client", "amlproxy: checks failed: 1"},
 		},
 		"a proxy in the way": {
 			[]string{"AMLPROXY_AZURE_ARM_URL=https://management.test", "HTTPS_PROXY=http://127.0.0.1:1"},

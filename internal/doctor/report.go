@@ -11,7 +11,8 @@ import (
 const lineLimit = 600 // runes of a detail
 
 // Run asks the checks and writes what they found: a line each, with the hints
-// below it, and a line that sums up. It returns how many failed; the error is that
+// below it, and a line that sums up. Those about one thing that were skipped for one
+// reason share a line. It returns how many failed; the error is that
 // of writing, or of a list that makes no sense.
 func Run(ctx context.Context, w io.Writer, checks []Check) (failed int, err error) {
 	width := 0
@@ -19,25 +20,72 @@ func Run(ctx context.Context, w io.Writer, checks []Check) (failed int, err erro
 		width = max(width, len([]rune(c.Name)))
 	}
 	var count [Skip + 1]int
-	page := &page{w: w}
+	page := &page{w: w, width: width}
 	err = each(ctx, checks, func(r Result) {
 		count[r.State]++
-		page.printf("%-4s  %-*s  %s\n", r.State, width, r.Check, detail(r.Detail))
-		for _, hint := range r.Hints {
-			page.printf("      → %s\n", printable(hint))
-		}
+		page.add(r)
 	})
 	if err != nil {
 		return 0, err
 	}
+	page.fold()
 	page.printf("%d ok, %d warn, %d failed, %d skipped\n", count[OK], count[Warn], count[Fail], count[Skip])
 	return count[Fail], page.err
 }
 
-// A page keeps the first error of writing.
+// A page keeps the first error of writing, and checks that were skipped for one
+// reason until it is known that no more of them follow.
 type page struct {
-	w   io.Writer
-	err error
+	w       io.Writer
+	width   int // of the names
+	skipped []Result
+	err     error
+}
+
+func (p *page) add(r Result) {
+	if len(p.skipped) > 0 && (r.State != Skip || r.Detail != p.skipped[0].Detail || about(r) != about(p.skipped[0])) {
+		p.fold()
+	}
+	if r.State == Skip && len(r.Hints) == 0 {
+		p.skipped = append(p.skipped, r)
+		return
+	}
+	p.line(r)
+}
+
+// fold writes the checks that were skipped for one reason in one line: what failed
+// is what is to be read.
+func (p *page) fold() {
+	if len(p.skipped) == 0 {
+		return
+	}
+	first := p.skipped[0]
+	for i, r := range p.skipped[1:] {
+		if i == 0 {
+			first.Detail += "; nor "
+		} else {
+			first.Detail += ", "
+		}
+		first.Detail += strings.TrimPrefix(r.Check, about(r))
+	}
+	p.skipped = nil
+	p.line(first)
+}
+
+// about is what the name of a check begins with, and those beside it: "route a: ".
+func about(r Result) string {
+	thing, _, ok := strings.Cut(r.Check, ": ")
+	if !ok {
+		return ""
+	}
+	return thing + ": "
+}
+
+func (p *page) line(r Result) {
+	p.printf("%-4s  %-*s  %s\n", r.State, p.width, r.Check, detail(r.Detail))
+	for _, hint := range r.Hints {
+		p.printf("      → %s\n", printable(hint))
+	}
 }
 
 func (p *page) printf(format string, args ...any) {

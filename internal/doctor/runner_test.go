@@ -46,8 +46,7 @@ func TestWhatDependsOnAFailureIsSkippedAndNamesIt(t *testing.T) {
       → switch it on
       → az on --now  twice
 skip  unsure  nobody knows
-skip  b       not asked, because this failed: a
-skip  c       not asked, because this failed: a
+skip  b       not asked, because this failed: a; nor c
 ok    d       it is on
 1 ok, 0 warn, 1 failed, 3 skipped
 `

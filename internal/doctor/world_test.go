@@ -216,7 +216,14 @@ func parse(t *testing.T, out string) []line {
 		if !ok {
 			t.Fatalf("no columns: %q", text)
 		}
-		lines = append(lines, line{strings.TrimSpace(text[:4]), check, strings.TrimSpace(detail), ""})
+		why, others, _ := strings.Cut(strings.TrimSpace(detail), "; nor ") // skipped for the same reason
+		lines = append(lines, line{strings.TrimSpace(text[:4]), check, why, ""})
+		thing, _, _ := strings.Cut(check, ": ")
+		for name := range strings.SplitSeq(others, ", ") {
+			if name != "" {
+				lines = append(lines, line{"skip", thing + ": " + name, why, ""})
+			}
+		}
 	}
 	var count [4]int
 	for _, l := range lines {
