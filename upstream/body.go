@@ -62,12 +62,13 @@ func hold(req *http.Request, limit int64, kept *atomic.Int64) (*body, error) {
 }
 
 // readWhole reads n bytes. The memory for them grows as they come: an announced
-// length costs its sender nothing.
+// length costs its sender nothing. Behind the first piece most come at once.
 func readWhole(r io.Reader, n int64) ([]byte, error) {
-	whole := make([]byte, 0, min(n, 16<<10))
+	const first, second = 16 << 10, 128 << 10
+	whole := make([]byte, 0, min(n, first))
 	for int64(len(whole)) < n {
 		if len(whole) == cap(whole) {
-			whole = slices.Grow(whole, int(min(int64(cap(whole)), n-int64(len(whole)))))
+			whole = slices.Grow(whole, int(min(max(second, int64(cap(whole))), n-int64(len(whole)))))
 		}
 		m, err := r.Read(whole[len(whole):min(int64(cap(whole)), n)])
 		whole = whole[:len(whole)+m]
