@@ -49,3 +49,16 @@ func TestCheckCountsARouteAsOne(t *testing.T) {
 		t.Error(out)
 	}
 }
+
+// TestCheckNamesTheSettingOfABadConfig, and not its file alone: whoever is told of
+// a file has to find out who named it.
+func TestCheckNamesTheSettingOfABadConfig(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(file, []byte("no JSON"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out := judged(t, "routes:\n  - name: a\n    service: a\n    public: true\n", "AMLPROXY_WORKSPACE_CONFIG="+file)
+	if want := "AMLPROXY_WORKSPACE_CONFIG: " + file + ": not a JSON object"; !strings.Contains(out, want) {
+		t.Errorf("no %q in %s", want, out)
+	}
+}

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -286,6 +287,9 @@ func placeOf(s *config.Settings, name string) (azureml.Location, error) {
 	place, err := Locate(w)
 	if name == "" && errors.Is(err, fs.ErrNotExist) {
 		return place, fmt.Errorf(whichWorkspace+": "+noWorkspace, err)
+	}
+	if err != nil && w.Config != "" {
+		return place, fmt.Errorf("%s: %w", cmp.Or(w.Where, whichWorkspace), err)
 	}
 	return place, err
 }

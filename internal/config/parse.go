@@ -22,7 +22,7 @@ var (
 	errPrefix   = errors.New("is not a list of IP addresses and CIDRs: write it like 10.0.0.0/8,192.0.2.1")
 	errHostBits = errors.New("has a CIDR with bits set beyond its length: write 10.0.0.0/8 for a network, 10.1.2.3 for one address")
 	errEveryone = errors.New("names every address there is, so anyone could say who they are: name the proxies in front")
-	errURL      = errors.New("is not an absolute http:// or https:// URL with a plain host")
+	errURL      = errors.New("is not an absolute http:// or https:// URL with a plain host: write it like https://models.example.com")
 	errUserinfo = errors.New("holds a user name or password: a URL in the settings must not")
 	errFragment = errors.New("has a fragment: leave out what follows the #")
 	errSpace    = errors.New("has blanks around it")

@@ -43,7 +43,7 @@ type rawRoute struct {
 	Access *rawAccess `yaml:"access" doc:"Who may call; anyone signed in when absent."`
 
 	Methods         leaf[[]item]        `yaml:"methods" env:"METHODS" oneof:"GET,HEAD,POST,PUT,PATCH,DELETE" doc:"Methods that may be used: GET and POST when absent."`
-	Paths           leaf[[]item]        `yaml:"paths" env:"PATHS" doc:"What exactly may be called below the route; score and swagger.json when absent, * alone for all."`
+	Paths           leaf[[]item]        `yaml:"paths" env:"PATHS" doc:"What exactly may be called below the route; score and swagger.json when absent, * alone for all (in YAML in quotes)."`
 	CORS            *rawCORS            `yaml:"cors" doc:"Pages of other origins that may call."`
 	RateLimit       *rawRateLimit       `yaml:"rate_limit" doc:"How often each caller may call."`
 	MaxConcurrent   leaf[int]           `yaml:"max_concurrent" doc:"How many calls may run at once; no limit when absent."`

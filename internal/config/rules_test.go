@@ -195,3 +195,14 @@ func TestRoutesInTheEnvironment(t *testing.T) {
 		t.Errorf("%+v", s.Routes)
 	}
 }
+
+// TestRoutesWithAByteOrderMark: what an editor on Windows writes is read, and its
+// mistakes are where they are seen.
+func TestRoutesWithAByteOrderMark(t *testing.T) {
+	file, _ := routesFile(t, "\ufeffroutes:\n  - name: a\n    service: b\n")
+	if s, err := config.Load(login("AMLPROXY_ROUTES_FILE=" + file)); err != nil || len(s.Routes) != 1 {
+		t.Error(err)
+	}
+	file, _ = routesFile(t, "\ufeffruotes: []\n")
+	refused(t, login("AMLPROXY_ROUTES_FILE="+file), file+":1:1", "nearest is routes")
+}

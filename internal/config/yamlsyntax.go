@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"regexp"
 	"strings"
@@ -16,6 +17,7 @@ import (
 // parse returns the one document of the file, nil when there is none to read.
 func (f *routesFile) parse(src []byte) ast.Node {
 	start := f.name + ":1:1"
+	src = bytes.TrimPrefix(src, []byte("\ufeff")) // editors on Windows write a byte order mark
 	if !utf8.Valid(src) || strings.ContainsRune(string(src), 0) {
 		f.add(start, "is not UTF-8 text")
 		return nil
