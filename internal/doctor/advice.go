@@ -11,8 +11,22 @@ import (
 var entraCode = regexp.MustCompile(`AADSTS(\d+)`)
 
 // advice says what to do about a refusal of Entra ID, which has a number, or about
-// an identity that is nowhere to be found.
-func advice(id config.Identity, text string) []string {
+// an identity that is nowhere to be found, in words of the settings that were used.
+func advice(s *config.Settings, text string) []string {
+	hints := advised(s.Identity, text)
+	if s.SDKAuthFile == "" {
+		return hints
+	}
+	const file = " in " + config.Prefix + "SDK_AUTH_FILE"
+	said := strings.NewReplacer("AML_TENANT_ID", "the tenant"+file, "AML_PRINCIPAL_ID", "the client"+file,
+		"the secret in AML_PRINCIPAL_PASS", "the secret"+file, "AML_PRINCIPAL_PASS", "the secret"+file)
+	for i := range hints {
+		hints[i] = said.Replace(hints[i])
+	}
+	return hints
+}
+
+func advised(id config.Identity, text string) []string {
 	reset := "az ad app credential reset --append --id " + cmp.Or(id.ClientID, "CLIENT_ID")
 	if m := entraCode.FindStringSubmatch(text); m != nil {
 		switch m[1] {

@@ -169,7 +169,7 @@ func until(t time.Time) string { return time.Until(t).Round(time.Second).String(
 func (u *upstreams) problem(ctx context.Context, err error) Finding {
 	var e *azureml.Error
 	if !errors.As(err, &e) {
-		return Finding{Fail, err.Error(), advice(u.settings.Identity, err.Error())}
+		return Finding{Fail, err.Error(), advice(u.settings, err.Error())}
 	}
 	var sent *url.Error
 	if e.Status == 0 && errors.As(err, &sent) {
@@ -180,7 +180,7 @@ func (u *upstreams) problem(ctx context.Context, err error) Finding {
 		}
 	}
 	f := Finding{State: Fail, Detail: told(err, e)}
-	switch f.Hints = advice(u.settings.Identity, f.Detail); {
+	switch f.Hints = advice(u.settings, f.Detail); {
 	case len(f.Hints) > 0:
 	case e.Grant != "":
 		f.Detail = fmt.Sprintf("%s: %d %s: the action %s on %s is missing", e.Op, e.Status, e.Code, e.Action, e.Scope)

@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -86,6 +87,18 @@ func identities() map[string]broken {
 			w.settings["AML_PRINCIPAL_PASS"] = "hunter2hunter2"
 			w.secrets = append(w.secrets, "hunter2hunter2")
 		}, wants: []want{{"FAIL", "identity", "AADSTS7000215", "az ad app credential reset"}}},
+		"wrong secret in a file": {sabotage: func(t *testing.T, w *world) {
+			file := filepath.Join(t.TempDir(), "azure.json")
+			text := fmt.Sprintf(`{"appId": %q, "password": "hunter2hunter2", "tenant": %q}`, w.ClientID(), w.Tenant())
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range []string{"AML_TENANT_ID", "AML_PRINCIPAL_ID", "AML_PRINCIPAL_PASS"} {
+				delete(w.settings, name)
+			}
+			w.settings["AMLPROXY_SDK_AUTH_FILE"] = file
+			w.secrets = append(w.secrets, "hunter2hunter2")
+		}, wants: []want{{"FAIL", "identity", "AADSTS7000215", "the secret in AMLPROXY_SDK_AUTH_FILE is not a secret of this client"}}},
 		"expired secret": {sabotage: func(_ *testing.T, w *world) {
 			w.Fail("authority token", azuremltest.Fault{Status: 401, Body: `{"error":"invalid_client","error_description":"AADSTS7000222: The provided client secret keys for app are expired."}`})
 		}, wants: []want{{"FAIL", "identity", "AADSTS7000222", "has expired"}}},
