@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"amlproxy/internal/config"
@@ -22,10 +24,13 @@ type certificate struct {
 	certFile, keyFile, clientCAFile string
 
 	current atomic.Pointer[tls.Config]
+
+	mu      sync.Mutex
+	running map[*admitted]struct{} // where callers show certificates
 }
 
 func newCertificate(s *config.Settings) (*certificate, error) {
-	c := &certificate{certFile: s.TLSCertFile, keyFile: s.TLSKeyFile, clientCAFile: s.ClientCAFile}
+	c := &certificate{certFile: s.TLSCertFile, keyFile: s.TLSKeyFile, clientCAFile: s.ClientCAFile, running: make(map[*admitted]struct{})}
 	return c, c.read()
 }
 
@@ -62,6 +67,7 @@ func (c *certificate) read() error {
 		fresh.SessionTicketsDisabled = true
 	}
 	c.current.Store(fresh)
+	c.dismiss()
 	return nil
 }
 
@@ -83,17 +89,54 @@ type admission struct{ under atomic.Pointer[x509.CertPool] }
 
 type admissionKey struct{}
 
+// An admitted request runs. What streams may do so for as long as its caller likes.
+type admitted struct {
+	request *http.Request
+	end     context.CancelFunc
+}
+
 // admits lets requests through to h whose connection could be opened now as well: a
 // connection can outlive the roots that it was opened under by days.
 func (c *certificate) admits(h http.Handler) http.Handler {
+	if c.clientCAFile == "" {
+		return h
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, end := context.WithCancel(r.Context())
+		defer end()
+		one := &admitted{r, end}
+		c.enter(one) // before the look, or roots that come in between would miss it
+		defer c.leave(one)
 		if !c.stillAdmits(r) {
 			w.Header().Set("Connection", "close")
 			http.Error(w, "the certificate that this connection was opened with is not good any more", http.StatusMisdirectedRequest)
 			return
 		}
-		h.ServeHTTP(w, r)
+		h.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+func (c *certificate) enter(one *admitted) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running[one] = struct{}{}
+}
+
+func (c *certificate) leave(one *admitted) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.running, one)
+}
+
+// dismiss ends what runs for those who are not admitted any more.
+func (c *certificate) dismiss() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for one := range c.running {
+		if !c.stillAdmits(one.request) {
+			one.end()
+		}
+	}
 }
 
 func (c *certificate) stillAdmits(r *http.Request) bool {

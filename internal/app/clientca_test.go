@@ -134,6 +134,53 @@ func TestOtherClientRootsCountAtOnce(t *testing.T) {
 	}
 }
 
+// A stream ends with the roots that its caller was let in under.
+func TestStreamsEndWithTheRootsOfTheirCallers(t *testing.T) {
+	model := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "data: 1\n\n")
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	}))
+	t.Cleanup(model.Close) // when nobody reads any more
+	before, after := newPKI(t, "before"), newPKI(t, "after")
+	s := newServing(t, model.URL+"/score", before)
+	s.put("callers.pem", append(after.pem, before.pem...))
+	s.reloaded("the certificate was taken over")
+	open := func(own *pki) *http.Response {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/models/m", http.NoBody)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := s.caller(own.pair(time.Hour)).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = res.Body.Close() })
+		return res
+	}
+	old, fresh := open(before), open(after)
+	s.put("callers.pem", after.pem)
+	s.reloaded("the certificate was taken over")
+	ended, goesOn := make(chan error, 1), make(chan error, 1)
+	go func() { _, err := io.Copy(io.Discard, old.Body); ended <- err }()
+	go func() { _, err := io.Copy(io.Discard, fresh.Body); goesOn <- err }()
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("it looks whole")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it goes on")
+	}
+	select {
+	case err := <-goesOn:
+		t.Errorf("that of a caller who is admitted ended: %v", err)
+	default:
+	}
+}
+
 // TLS 1.2 at least, sessions are resumed where no certificate is asked for, and half
 // of a new pair leaves the one before.
 func TestTLS(t *testing.T) {
