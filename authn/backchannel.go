@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -73,16 +74,18 @@ func (l *Login) logOut(ctx context.Context, raw string) error {
 	}
 	c := t.claims
 	issued, _ := c.time("iat")
-	first, err := l.sessions.keeper.once(ctx, c.text("iss")+" "+c.text("jti"), issued.Add(replayTime))
-	if err != nil {
-		return err
-	}
-	if !first {
-		return invalid("the logout token was used before")
+	name := c.text("iss") + " " + c.text("jti")
+	keeper := l.sessions.keeper
+	if used, err := keeper.used(ctx, name); err != nil || used {
+		return cmp.Or(err, error(invalid("the logout token was used before")))
 	}
 	// Their refresh tokens are the provider's to revoke, or to leave (section 2.7).
-	_, err = l.sessions.keeper.endAll(ctx, logout{issuer: c.text("iss"), subject: c.text("sub"), session: c.text("sid")})
-	return err
+	if _, err = keeper.endAll(ctx, logout{issuer: c.text("iss"), subject: c.text("sub"), session: c.text("sid")}); err != nil {
+		return err
+	}
+	// Only now: the provider may send again what did not work, and to end twice what
+	// is over does no harm.
+	return keeper.use(ctx, name, issued.Add(replayTime))
 }
 
 // verifyLogoutToken is section 2.6. What keeps other tokens from being taken for

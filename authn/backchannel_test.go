@@ -135,6 +135,27 @@ func TestBackchannelLogoutReachesAllReplicas(t *testing.T) {
 	}
 }
 
+// TestLogoutThatDidNotWorkMayComeAgain: a token that ended nothing is not used up,
+// or the session would outlive the provider's second try.
+func TestLogoutThatDidNotWorkMayComeAgain(t *testing.T) {
+	db := startRedis(t)
+	w := newWorld(t, 1, db.shared(t))
+	s := w.replicas[0]
+	w.signIn(t)
+	r := w.cookies(t)
+	token := w.sign(t, w.logoutClaims(nil))
+	db.do(t, "REPLICAOF", "127.0.0.1", "1") // it can be read, and not written
+	answer, err := w.logout(t, s, token)
+	notLoggedOut(t, answer, err)
+	db.do(t, "REPLICAOF", "NO", "ONE")
+	served(t, ask(s.sessions, r, 1)(), false)
+	answer, err = w.logout(t, s, token)
+	loggedOut(t, answer, err)
+	wantError(t, ask(s.sessions, r, 1)()[0].err, authn.ErrInvalid)
+	answer, err = w.logout(t, s, token)
+	notLoggedOut(t, answer, err)
+}
+
 // TestReplayedLogoutTokenIsRefused: it would sign out whoever signed in since.
 func TestReplayedLogoutTokenIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -110,14 +110,16 @@ func (held *session) logouts() []logout {
 	return all
 }
 
-// once reports whether name was not asked about before.
-func (e *ended) once(name string, until time.Time) bool {
+// used reports whether name was used, and may not be again.
+func (e *ended) used(name string) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	key := keyOf("jti", name)
-	if last, there := e.seen.Peek(key); there && time.Now().Before(last) {
-		return false
-	}
-	e.seen.Add(key, until)
-	return true
+	last, there := e.seen.Peek(keyOf("jti", name))
+	return there && time.Now().Before(last)
+}
+
+func (e *ended) use(name string, until time.Time) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.seen.Add(keyOf("jti", name), until)
 }

@@ -54,6 +54,11 @@ func (k *inCookies) endAll(_ context.Context, which logout) ([]secret.Value, err
 	return nil, nil
 }
 
-func (k *inCookies) once(_ context.Context, name string, until time.Time) (bool, error) {
-	return k.ended.once(name, until), nil
+func (k *inCookies) used(_ context.Context, name string) (bool, error) {
+	return k.ended.used(name), nil
+}
+
+func (k *inCookies) use(_ context.Context, name string, until time.Time) error {
+	k.ended.use(name, until)
+	return nil
 }

@@ -227,17 +227,23 @@ func (k *inRedis) refreshTokens(keys []string, values []any) []secret.Value {
 	return all
 }
 
-func (k *inRedis) once(ctx context.Context, name string, until time.Time) (bool, error) {
+func (k *inRedis) used(ctx context.Context, name string) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, redisTime)
 	defer cancel()
-	err := k.client.SetArgs(ctx, redisKey("jti", name), "1", redis.SetArgs{Mode: "NX", TTL: max(time.Second, time.Until(until))}).Err()
-	if errors.Is(err, redis.Nil) {
-		return false, nil
-	}
+	n, err := k.client.Exists(ctx, redisKey("jti", name)).Result()
 	if err != nil {
-		return false, storeFailed("remembering a logout token", err)
+		return false, storeFailed("looking for a logout token", err)
 	}
-	return true, nil
+	return n > 0, nil
+}
+
+func (k *inRedis) use(ctx context.Context, name string, until time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, redisTime)
+	defer cancel()
+	if err := k.client.Set(ctx, redisKey("jti", name), "1", max(time.Second, time.Until(until))).Err(); err != nil {
+		return storeFailed("remembering a logout token", err)
+	}
+	return nil
 }
 
 // renew lets one replica ask, under a lease; the others wait for what it writes.

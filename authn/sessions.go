@@ -77,8 +77,9 @@ type keeper interface {
 	endAll(ctx context.Context, which logout) (refresh []secret.Value, err error)
 	// over reports of each whether it was ended, or not used for too long.
 	over(ctx context.Context, held []*session) ([]bool, error)
-	// once reports whether this is the first time that it is asked about name.
-	once(ctx context.Context, name string, until time.Time) (bool, error)
+	// used reports whether use was called with name, until the time given then.
+	used(ctx context.Context, name string) (bool, error)
+	use(ctx context.Context, name string, until time.Time) error
 }
 
 // NewSessions returns Sessions, or an error if a secret is missing, short or a
