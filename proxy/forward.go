@@ -20,9 +20,6 @@ import (
 // on. It returns a refusal if there is no answer.
 func (x *exchange) forward() *refusal {
 	rt := x.route
-	if x.r.ContentLength > rt.maxBody {
-		return tooLarge(rt.maxBody, nil)
-	}
 	var body io.ReadCloser
 	if x.in != nil {
 		x.in.forward()

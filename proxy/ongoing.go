@@ -121,13 +121,12 @@ func (o *ongoing) ask() {
 	clocks, ids := o.withSessions()
 	if len(ids) > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), o.every)
-		over, err := o.sessions.Over(ctx, ids)
-		cancel()
-		for i := range over {
-			if err == nil && over[i] {
+		for i, over := range o.over(ctx, ids) {
+			if over {
 				clocks[i].halt(errSessionOver)
 			}
 		}
+		cancel()
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -138,6 +137,22 @@ func (o *ongoing) ask() {
 			return
 		}
 	}
+}
+
+// over returns whose sessions are, or nothing if that cannot be found out. It runs
+// on a goroutine of its own, where a panic would end the process: the same question
+// is asked again soon.
+func (o *ongoing) over(ctx context.Context, ids []*authn.Identity) (over []bool) {
+	defer func() {
+		if recover() != nil {
+			over = nil
+		}
+	}()
+	over, err := o.sessions.Over(ctx, ids)
+	if err != nil {
+		return nil
+	}
+	return over
 }
 
 func (o *ongoing) withSessions() ([]*clock, []*authn.Identity) {

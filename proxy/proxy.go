@@ -180,6 +180,9 @@ func (p *Proxy) serve(x *exchange) *refusal {
 	}
 
 	// Whether it is too much.
+	if r.ContentLength > rt.maxBody {
+		return tooLarge(rt.maxBody, nil)
+	}
 	if wait := rt.limits.take(r.Context(), x.record.Identity, x.caller.address); wait > 0 {
 		return tooMany("rate-limited", "The rate limit of this model is used up.", wait)
 	}
