@@ -41,6 +41,7 @@ type Cache struct {
 	rejected  *rate.Limiter // fetches caused by 401
 	refusals  int           // replacements answered 401 in a row
 	notAgain  time.Time     // after a refused replacement, no 401 causes a fetch before
+	resting   bool
 	closed    bool
 
 	ctx    context.Context //nolint:containedctx // ends every fetch at Close; no request's context is stored
@@ -111,6 +112,17 @@ func (c *Cache) Warm() {
 	defer c.mu.Unlock()
 	if c.current.Load() == nil && c.flight == nil {
 		c.fetch(CauseStart)
+	}
+}
+
+// Rest stops planned renewals: from now on a credential is fetched only for a
+// request that needs one.
+func (c *Cache) Rest() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resting = true
+	if c.timer != nil {
+		c.timer.Stop()
 	}
 }
 
@@ -287,7 +299,7 @@ func (c *Cache) plan(s *snapshot, now time.Time) {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	if next.IsZero() || c.closed {
+	if next.IsZero() || c.closed || c.resting {
 		return
 	}
 	c.timer = time.AfterFunc(max(next.Sub(now), 0), c.due)

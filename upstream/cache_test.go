@@ -121,6 +121,28 @@ func TestATokenIsRenewedBeforeAnyoneWaits(t *testing.T) {
 	})
 }
 
+// TestACacheAtRestAsksForRequestsAlone: its route is not in force any more.
+func TestACacheAtRestAsksForRequestsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &workspace{lease: token("t1", time.Hour, 2*time.Hour)}
+		c := upstream.Cached(w, nil)
+		defer c.Close()
+		c.Warm()
+		want(t, c, "t1")
+		c.Rest()
+		time.Sleep(3 * time.Hour)
+		if n := w.count(); n != 1 {
+			t.Errorf("%d calls that no request needed", n-1)
+		}
+		w.set(func(w *workspace) { w.lease = token("t2", 4*time.Hour, 5*time.Hour) })
+		want(t, c, "t2")
+		time.Sleep(5 * time.Hour)
+		if n := w.count(); n != 2 {
+			t.Errorf("%d calls, want 2", n)
+		}
+	})
+}
+
 func TestAHeldCredentialIsUsedUntilItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &workspace{lease: token("t1", time.Hour, 2*time.Hour)}

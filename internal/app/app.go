@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -56,6 +57,7 @@ type App struct {
 	readiness   *readiness
 	who         callers
 	fleet       atomic.Pointer[fleet] // of the routes in force
+	retired     []*retired            // fleets before it; belongs to the goroutine that reloads
 	named       atomic.Pointer[named] // by them
 	certificate *certificate          // nil: plain http
 	pair        lookout               // its files
@@ -235,6 +237,10 @@ func (a *App) secured(l net.Listener) net.Listener {
 	return tls.NewListener(l, a.certificate.config())
 }
 
+// stallTime is how long a caller may take nothing of what is written to him, as
+// between two bytes of a model's answer.
+const stallTime = 5 * time.Minute
+
 func listenOn(ctx context.Context, given net.Listener, setting, address string) (net.Listener, error) {
 	if given != nil {
 		return given, nil
@@ -243,6 +249,10 @@ func listenOn(ctx context.Context, given net.Listener, setting, address string) 
 	of.SetMultipathTCP(false) // its sockets take no filter; see hush
 	l, err := of.Listen(ctx, "tcp", address)
 	if err != nil {
+		return nil, fmt.Errorf("%s=%s: %w", setting, address, err)
+	}
+	if err := stall(l, stallTime); err != nil {
+		_ = l.Close()
 		return nil, fmt.Errorf("%s=%s: %w", setting, address, err)
 	}
 	return l, nil
@@ -283,7 +293,10 @@ func serve(s *http.Server, l net.Listener) error {
 }
 
 func (a *App) close() {
-	a.fleet.Load().closeBut(nil)
+	for _, r := range a.retired {
+		r.close()
+	}
+	a.fleet.Load().close()
 	for _, t := range []*line{a.toProvider, a.toAzure, a.toModels} {
 		t.CloseIdleConnections()
 	}

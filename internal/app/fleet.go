@@ -69,7 +69,7 @@ func (a *App) newFleet(s *config.Settings, pool *x509.CertPool, before *fleet) (
 	for i := range s.Routes {
 		m, err := a.newModel(s, &s.Routes[i], f, before)
 		if err != nil {
-			f.closeBut(before)
+			f.but(before).close()
 			return nil, fmt.Errorf("%s: %w", s.Routes[i].Where, err)
 		}
 		f.models = append(f.models, m)
@@ -226,32 +226,34 @@ func (f *fleet) each(do func(route string, n int, b *backend)) {
 	}
 }
 
-// closeBut closes what kept, which may be nil, does not use.
-func (f *fleet) closeBut(kept *fleet) {
+// but returns what of f kept does not use.
+func (f *fleet) but(kept *fleet) *fleet {
 	used := map[any]bool{}
-	if kept != nil {
-		kept.each(func(_ string, _ int, b *backend) { used[b.cache] = true })
-		for _, w := range kept.workspaces {
-			used[w.client] = true
-		}
-		for _, w := range kept.ways {
-			used[w.transport] = true
-		}
+	kept.each(func(_ string, _ int, b *backend) { used[b.cache] = true })
+	for _, w := range kept.workspaces {
+		used[w.client] = true
 	}
-	f.each(func(_ string, _ int, b *backend) {
-		if !used[b.cache] {
-			_ = b.cache.Close()
-		}
-	})
+	for _, w := range kept.ways {
+		used[w.transport] = true
+	}
+	rest := &fleet{}
+	for _, m := range f.models {
+		m.backends = slices.DeleteFunc(slices.Clone(m.backends), func(b backend) bool { return used[b.cache] })
+		rest.models = append(rest.models, m)
+	}
+	rest.workspaces = slices.DeleteFunc(slices.Clone(f.workspaces), func(w workspace) bool { return used[w.client] })
+	rest.ways = slices.DeleteFunc(slices.Clone(f.ways), func(w way) bool { return used[w.transport] })
+	return rest
+}
+
+// close ends everything in f.
+func (f *fleet) close() {
+	f.each(func(_ string, _ int, b *backend) { _ = b.cache.Close() })
 	for _, w := range f.workspaces {
-		if !used[w.client] {
-			_ = w.client.Close()
-		}
+		_ = w.client.Close()
 	}
 	for _, w := range f.ways {
-		if !used[w.transport] {
-			w.transport.CloseIdleConnections()
-		}
+		w.transport.CloseIdleConnections()
 	}
 }
 

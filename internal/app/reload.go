@@ -6,7 +6,10 @@ import (
 	"errors"
 	"maps"
 	"os"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -118,7 +121,7 @@ func (a *App) takeOver(fresh *config.Settings) error {
 		err = a.proxyRoutes(next, fresh)
 	}
 	if err != nil {
-		next.closeBut(before)
+		next.but(before).close()
 		return err
 	}
 	a.fleet.Store(next)
@@ -127,8 +130,39 @@ func (a *App) takeOver(fresh *config.Settings) error {
 		a.exchange(pool, fresh)
 	}
 	a.begin(next)
-	before.closeBut(next)
+	a.retire(before, next)
 	return nil
+}
+
+// retireTime is how long requests that began under routes before have what those
+// routes call with: to the end of most.
+const retireTime = 3 * time.Minute
+
+// A retired fleet is not in force any more, and some requests may use it still.
+type retired struct {
+	fleet *fleet
+	timer *time.Timer
+	once  sync.Once
+	over  atomic.Bool
+}
+
+func (r *retired) end() {
+	r.once.Do(r.fleet.close)
+	r.over.Store(true)
+}
+
+func (r *retired) close() {
+	r.timer.Stop()
+	r.end()
+}
+
+// retire closes in a while what before has and next does not use; until then it
+// is renewed only where a request needs that.
+func (a *App) retire(before, next *fleet) {
+	r := &retired{fleet: before.but(next)}
+	r.fleet.each(func(_ string, _ int, b *backend) { b.cache.Rest() })
+	r.timer = time.AfterFunc(retireTime, r.end)
+	a.retired = append(slices.DeleteFunc(a.retired, func(r *retired) bool { return r.over.Load() }), r)
 }
 
 // proxyRoutes puts the routes of next in force. What they name is so before they are:
