@@ -138,7 +138,7 @@ func TestMistakesAboutRoutesAndTheirExitCodes(t *testing.T) {
 		{w.Environ(), "token", 2, "the name of one route"},
 		{w.Environ(), "token a b", 2, "the name of one route"},
 		{w.Environ(), "token iris2", 2, `"iris2"; there are: diabetes, digits, iris, open`},
-		{w.Environ(), "token iris --backend 2", 2, "counted from 1"},
+		{w.Environ(), "token iris --backend 2", 2, "which is number 1"},
 		{w.Environ(), "token iris --backend x", 2, "backend"},
 		{w.Environ(), "token iris --unmask", 2, "unmask"},
 		{w.Environ(), "keys", 2, "keys show or keys rotate"},
