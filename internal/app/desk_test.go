@@ -142,7 +142,7 @@ func TestAnUnknownRouteIsAnsweredWithThoseThereAre(t *testing.T) {
 		}
 	}
 	for _, backend := range []int{-1, 0, 2} {
-		if _, err := d.Credential(t.Context(), "aci", backend); !errors.Is(err, app.ErrNoSuchRoute) || !strings.Contains(err.Error(), "counted from 1") {
+		if _, err := d.Credential(t.Context(), "aci", backend); !errors.Is(err, app.ErrNoSuchRoute) || !strings.Contains(err.Error(), "which is number 1") {
 			t.Errorf("backend %d: %v", backend, err)
 		}
 	}
