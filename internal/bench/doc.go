@@ -1,3 +1,5 @@
+//go:build linux
+
 // Command bench measures what amlproxy costs, against a bare reverse proxy that
 // checks nobody. `make bench` runs it and writes docs/performance.md.
 //
