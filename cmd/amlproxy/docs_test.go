@@ -23,6 +23,7 @@ type fence struct {
 
 var (
 	fences   = regexp.MustCompile("(?m)^(?:<!-- ([^\n]*) -->\n)?```([a-z]*)\n((?s:.*?))\n```$")
+	indented = regexp.MustCompile(`\n\n    .*`)
 	settings = regexp.MustCompile(`AMLPROXY_[A-Z0-9_]*[A-Z0-9]`)
 	metrics  = regexp.MustCompile("`(amlproxy_[a-z_]+)`")
 	links    = regexp.MustCompile(`\]\(([^)#\s]*)(#[^)\s]*)?\)`)
@@ -52,6 +53,9 @@ func fencesOf(t *testing.T) []fence {
 	var all []fence
 	for page, text := range pages(t) {
 		found := fences.FindAllStringSubmatch(text, -1)
+		if at := indented.FindString(fences.ReplaceAllString(text, "")); at != "" {
+			t.Errorf("%s: a block that is indented is read by nobody; fence it:%s", page, at)
+		}
 		if n := strings.Count(text, "\n```") / 2; n != len(found) {
 			t.Errorf("%s: %d blocks are fenced, and %d can be read", page, n, len(found))
 		}
