@@ -3,6 +3,7 @@ package main_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -316,11 +317,12 @@ func TestAnAuditOnAPipeThatNobodyReads(t *testing.T) {
 
 // TestSoakAFullFileSystem: a real one, with the audit and the log on it.
 func TestSoakAFullFileSystem(t *testing.T) {
-	if !soak.On() {
-		return // needs to mount one; the others show the same with /dev/full and pipes
-	}
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k"); err != nil {
+	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=256k")
+	if errors.Is(err, syscall.EPERM) {
+		t.Skip("this system lets nobody else than its root mount a file system")
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) }()

@@ -182,7 +182,7 @@ func closedAfter(t *testing.T, all []net.Conn, every, most time.Duration) (first
 }
 
 // many is a number that only make soak can afford, or a small one.
-func many(soaking, otherwise int) int {
+func many[T int | time.Duration](soaking, otherwise T) T {
 	if soak.On() {
 		return soaking
 	}
