@@ -64,7 +64,7 @@ func TestSettingsThatWouldLetSomebodyInAreRefused(t *testing.T) {
 		return []proxy.Route{rt}
 	}
 	address := func(s string) *url.URL { u, _ := url.Parse(s); return u }
-	good := proxy.Config{Record: func(proxy.Record) {}, Authenticator: door{}, PublicURL: address(publicURL)}
+	good := proxy.Config{Record: func(*proxy.Record) {}, Authenticator: door{}, PublicURL: address(publicURL)}
 	if _, err := proxy.New(good); err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"encoding/json"
-	"maps"
 	"net/http"
 	"strings"
 )
@@ -12,9 +11,13 @@ import (
 // ResponseWriter can do is found through Unwrap.
 type answer struct {
 	http.ResponseWriter
-	// always is set over the header at the last moment. Adding it earlier would
-	// not do: ReverseProxy empties the header after each 1xx answer.
-	always http.Header
+	// What is set over the header at the last moment. Adding it earlier would not do:
+	// ReverseProxy empties the header after each 1xx answer.
+	id     []string // X-Request-Id
+	cors   *cors    // which pages may read it
+	r      *http.Request
+	always http.Header // and whatever else
+
 	in     *intake // the request's body, nil for none
 	old    bool    // the caller speaks HTTP/1.0, which has no 1xx
 	status int     // 0: nothing was sent yet
@@ -24,14 +27,20 @@ type answer struct {
 // Unwrap is for http.ResponseController.
 func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
-// take makes the fields of the upstream's answer those of this one, as they are;
-// ReverseProxy would copy them one by one. It looks at the media type once more.
+// take makes what may pass of the upstream's fields those of this one, as they are;
+// ReverseProxy would copy them one by one. Of those that it leaves it looks at the
+// media type alone, and only a stream of events means anything to it.
 func (a *answer) take(from http.Header) {
-	maps.Copy(a.Header(), from)
-	kind, ok := from["Content-Type"]
+	h := a.Header()
+	for name, values := range from {
+		if !removedAnswer(name) {
+			h[name] = values
+		}
+	}
+	kind := from["Content-Type"]
 	clear(from)
-	if ok {
-		delete(a.Header(), "Content-Type")
+	if len(kind) > 0 && strings.Contains(strings.ToLower(kind[0]), "event-stream") {
+		delete(h, "Content-Type")
 		from["Content-Type"] = kind
 	}
 }
@@ -66,6 +75,8 @@ func (a *answer) Write(p []byte) (int, error) {
 }
 
 func (a *answer) addAlways(h http.Header) {
+	h["X-Request-Id"] = a.id
+	a.cors.addTo(h, a.r)
 	for name, values := range a.always {
 		if name == "Vary" || name == "Set-Cookie" {
 			h[name] = join(h[name], values)

@@ -62,7 +62,7 @@ func newPath(tb testing.TB) *path {
 	public := &url.URL{Scheme: "https", Host: "models.example.com"}
 	id := &authn.Identity{Issuer: "https://idp.example", Subject: "alice", Method: authn.ByBearer, Groups: []string{"ml-users", "staff"}, Expires: time.Now().Add(time.Hour)}
 	p, err := New(Config{
-		Authenticator: always{id}, PublicURL: public, Record: func(Record) {},
+		Authenticator: always{id}, PublicURL: public, Record: func(*Record) {},
 		Routes: []Route{{
 			Name: "model", Access: &Access{Any: Rules{Groups: []string{"ml-users"}}},
 			CORS:          &CORS{Origins: []string{"https://app.example.com"}},
@@ -124,7 +124,7 @@ func BenchmarkStep(b *testing.B) {
 			x.route.limits.enter()
 			x.route.limits.leave()
 		}},
-		{"scrub the request", func() { scrubRequest(r.Header.Clone()) }},
+		{"the header of the request", func() { x.values = values{}; x.outbound() }},
 		{"harden the answer", func() { harden(http.Header{"Content-Type": {"application/json"}}, false) }},
 	} {
 		b.Run(step.name, func(b *testing.B) {

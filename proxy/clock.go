@@ -25,6 +25,7 @@ const (
 // bytes of the body, and remembers why the body or the answer broke off.
 type clock struct {
 	cancel  context.CancelFunc
+	came    time.Time           // when the request did
 	caller  http.ResponseWriter // without a wrapper
 	timeout time.Duration       // for the upstream's turn
 	patient time.Duration       // for a piece of the body
@@ -51,15 +52,19 @@ type clock struct {
 // start begins to count for x; the context that it returns ends when time is up.
 func (c *clock) start(ctx context.Context, x *exchange, body io.ReadCloser) context.Context {
 	ctx, c.cancel = context.WithCancel(ctx)
-	c.caller, c.timeout, c.patient, c.body = x.w.ResponseWriter, x.route.timeout, x.p.bodyTimeout, body
+	c.came, c.caller, c.timeout, c.patient, c.body = x.record.Start, x.w.ResponseWriter, x.route.timeout, x.p.bodyTimeout, body
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	now, first := time.Now(), min(c.timeout, c.patient)
+	now, first := c.now(), min(c.timeout, c.patient)
 	c.rings = now.Add(first)
 	c.timer = time.AfterFunc(first, c.ring)
 	c.give(errSlowAnswer, now, c.timeout)
 	return ctx
 }
+
+// now is time.Now for who asks only how long something takes: it looks at one of the
+// machine's clocks and not at two.
+func (c *clock) now() time.Time { return c.came.Add(time.Since(c.came)) }
 
 // give begins a turn. A timer that rings too early for it is left alone: most
 // exchanges are over by then. The lock is held.
@@ -165,12 +170,12 @@ func (c *clock) why() error {
 
 // Read reads the caller's body.
 func (c *clock) Read(p []byte) (int, error) {
-	start := time.Now()
+	start := c.now()
 	if err := c.wait(start); err != nil {
 		return 0, err
 	}
 	n, err := c.body.Read(p)
-	c.got(n, start, time.Now())
+	c.got(n, start, c.now())
 	return n, err
 }
 

@@ -54,8 +54,9 @@ type Config struct {
 	SweepEvery time.Duration
 
 	// Record is given one Record a request, after its last byte, on the request's
-	// own goroutine. Required: a proxy that nobody watches is not started.
-	Record func(Record)
+	// own goroutine; it is not to be kept or changed. Required: a proxy that nobody
+	// watches is not started.
+	Record func(*Record)
 	// Trace, if not nil, begins the span of each request.
 	Trace Trace
 	// Ready says whether /readyz should answer 200; nil means always.

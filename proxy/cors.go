@@ -12,9 +12,16 @@ import (
 
 // exposed are the fields that a page may read besides those it always may: what
 // Azure ML's inference server says about a run, and what a refusal says.
-const exposed = "Retry-After, Traceparent, WWW-Authenticate, X-Request-Id, " +
+var exposed = []string{"Retry-After, Traceparent, WWW-Authenticate, X-Request-Id, " +
 	"X-Ms-Client-Request-Id, X-Ms-Request-Id, X-Ms-Run-Fn-Exec-Ms, X-Ms-Run-Function-Failed, X-Ms-Server-Version, " +
-	"Ms-Azureml-Model-Error-Reason, Ms-Azureml-Model-Error-Statuscode"
+	"Ms-Azureml-Model-Error-Reason, Ms-Azureml-Model-Error-Statuscode"}
+
+// Other values that answers to pages have in common; see noStore.
+var (
+	byOrigin  = []string{"Origin"}
+	anyOrigin = []string{"*"}
+	yes       = []string{"true"}
+)
 
 // preflightAge is how long a browser may remember a preflight, in seconds: short
 // enough that a changed rule is followed within a coffee.
@@ -78,9 +85,9 @@ func union(routes []*route) *cors {
 	return u
 }
 
-// addTo adds to an answer what lets the page that asked read it. It is added to
-// every answer, refusals included: a page that cannot read a 401 cannot say "sign
-// in again".
+// addTo adds to an answer what lets the page that asked read it; to that of a
+// preflight, what the page may send. It is added to every answer, refusals included:
+// a page that cannot read a 401 cannot say "sign in again".
 func (c *cors) addTo(answer http.Header, r *http.Request) {
 	if c == nil {
 		return
@@ -88,28 +95,23 @@ func (c *cors) addTo(answer http.Header, r *http.Request) {
 	origin, ok := originOf(r)
 	credentials, known := c.origins[origin]
 	if !c.all || len(c.origins) > 0 {
-		answer.Add("Vary", "Origin")
+		answer["Vary"] = join(answer["Vary"], byOrigin)
 	}
 	switch {
 	case ok && known:
-		answer.Set("Access-Control-Allow-Origin", origin)
+		answer["Access-Control-Allow-Origin"] = r.Header["Origin"]
 		if credentials {
-			answer.Set("Access-Control-Allow-Credentials", "true")
+			answer["Access-Control-Allow-Credentials"] = yes
 		}
 	case c.all: // without Origin too: a cache would hand that answer to a page
-		answer.Set("Access-Control-Allow-Origin", "*")
+		answer["Access-Control-Allow-Origin"] = anyOrigin
 	default:
 		return
 	}
-	answer.Set("Access-Control-Expose-Headers", exposed)
-}
-
-// addPreflight adds the rest of what a preflight asks for, after addTo.
-func (c *cors) addPreflight(answer http.Header, r *http.Request) {
-	if answer.Get("Access-Control-Allow-Origin") == "" {
+	if !isPreflight(r) {
+		answer["Access-Control-Expose-Headers"] = exposed
 		return
 	}
-	answer.Del("Access-Control-Expose-Headers")
 	answer.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
 	answer.Set("Access-Control-Allow-Methods", c.methods)
 	answer.Set("Access-Control-Max-Age", preflightAge)

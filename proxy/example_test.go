@@ -18,7 +18,7 @@ func ExampleNew() {
 	})
 	p, err := proxy.New(proxy.Config{
 		Routes: []proxy.Route{{Name: "iris", Public: true, Transport: model}},
-		Record: func(r proxy.Record) { fmt.Println(r.Method, r.Path, r.Route, r.Status) },
+		Record: func(r *proxy.Record) { fmt.Println(r.Method, r.Path, r.Route, r.Status) },
 	})
 	if err != nil {
 		fmt.Println(err)

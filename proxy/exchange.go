@@ -34,17 +34,18 @@ type exchange struct {
 
 	counted [2]*atomic.Int64 // of its route, that x is in
 	follows bool             // the caller's trace goes on
-	traced  func(Record)     // ends the span of x; nil: there is none
+	traced  func(*Record)     // ends the span of x; nil: there is none
 
 	trace   upstream.Trace
 	clock   *clock
 	failure *refusal // what ReverseProxy's ErrorHandler was told
 
-	// What w, in and clock point to, in one piece of memory with x.
+	// What w, in and clock point to, and others, in one piece of memory with x.
 	room struct {
 		answer answer
 		intake intake
 		clock  clock
+		party  party
 	}
 }
 
@@ -58,7 +59,7 @@ func exchangeOf(ctx context.Context) *exchange {
 func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{p: p, r: r}
 	x.w = &x.room.answer
-	x.w.ResponseWriter, x.w.always, x.w.old = w, make(http.Header), !r.ProtoAtLeast(1, 1)
+	x.w.ResponseWriter, x.w.r, x.w.always, x.w.old = w, r, make(http.Header), !r.ProtoAtLeast(1, 1)
 	if hasBody(r) {
 		x.in = &x.room.intake
 		x.in.begin(w, r, p.readTimeout)
@@ -76,7 +77,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		UserAgent: r.UserAgent(),
 		Address:   x.caller.address,
 	}
-	x.values.set(x.w.always, "X-Request-Id", x.record.RequestID)
+	x.w.id = x.values.of(x.record.RequestID)
 	if !certain(r) {
 		x.w.always.Set("Connection", "close")
 	}
@@ -101,9 +102,9 @@ func (x *exchange) end() {
 	x.depart()
 	x.finish(caught != nil)
 	if x.traced != nil {
-		x.traced(x.record)
+		x.traced(&x.record)
 	}
-	x.p.record(x.record)
+	x.p.record(&x.record)
 	if caught != nil {
 		abort()
 	}

@@ -30,12 +30,16 @@ func (x *exchange) forward() *refusal {
 	ctx := x.clock.start(x.r.Context(), x, body)
 	defer x.clock.end()
 	ctx = upstream.WithTrace(ctx, &x.trace)
-	out := x.r.WithContext(context.WithValue(ctx, exchangeKey{}, x))
+	in := x.r.WithContext(context.WithValue(ctx, exchangeKey{}, x))
+	// outbound reads the caller's header, and ReverseProxy need not copy it first. A
+	// caller's trailer is merged into headers by some servers.
+	in.Header, in.Trailer = nil, nil
 	if body != nil {
-		out.Body = x.clock
+		in.Body = x.clock
 	}
-	defer x.p.ongoing.remove(x.clock) // also when ReverseProxy breaks the answer off, by a panic
-	rt.proxy.ServeHTTP(x.w, out)
+	x.trace.Owned = true
+	defer x.p.ongoing.remove(&x.room.party) // also when ReverseProxy breaks the answer off, by a panic
+	rt.proxy.ServeHTTP(x.w, in)
 	x.clock.end()
 	switch late := x.clock.cause(); {
 	case x.record.Upgraded:
@@ -73,36 +77,27 @@ func (a answered) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// rewrite makes the request that the Transport gets. It runs after hop-by-hop
-// fields were removed, so what is added here no "Connection:" of a caller takes
-// away again.
+// rewrite makes the request that the Transport gets. It runs after ReverseProxy has
+// removed what it knows of; see outbound.
 func rewrite(pr *httputil.ProxyRequest) {
 	x := exchangeOf(pr.In.Context())
-	pr.Out.URL = x.rest2URL()
+	x.address(pr.Out.URL)
 	pr.Out.Host = ""
-	pr.Out.Trailer = nil // a caller's trailer is merged into headers by some servers
-	h := pr.Out.Header
-	scrubRequest(h)
-	x.caller.set(h, &x.values)
-	x.route.identity.set(h, "X-Forwarded-", x.record.Identity)
-	x.values.set(h, "X-Request-Id", x.record.RequestID)
-	if !x.follows {
-		h.Del("Tracestate") // it belongs to a trace that does not go on
-	}
-	x.values.set(h, "Traceparent", x.record.TraceParent)
+	pr.Out.Header = x.outbound()
 }
 
-// rest2URL returns what lies below the route as a URL, which is what the Transport
-// wants. The bytes are the caller's: where they and net/url's own encoding differ,
-// RawPath holds them, and what EscapedPath returns is x.rest in any case.
-func (x *exchange) rest2URL() *url.URL {
-	u := &url.URL{Scheme: "http", Host: "upstream", RawQuery: x.target.query, ForceQuery: x.target.mark && x.target.query == ""}
+// address makes of u what lies below the route, which is what the Transport wants.
+// The bytes are the caller's: where they and net/url's own encoding differ, RawPath
+// holds them, and what EscapedPath returns is x.rest in any case.
+func (x *exchange) address(u *url.URL) {
 	path, err := url.PathUnescape(x.rest)
 	if err != nil { // checkPath let only whole encodings pass
 		path = x.rest
 	}
-	u.Path, u.RawPath = path, x.rest
-	return u
+	*u = url.URL{
+		Scheme: "http", Host: "upstream", Path: path, RawPath: x.rest,
+		RawQuery: x.target.query, ForceQuery: x.target.mark && x.target.query == "",
+	}
 }
 
 // modifyResponse looks at the upstream's answer before it is passed on.
@@ -133,7 +128,8 @@ func modifyResponse(res *http.Response) error {
 			x.count(&x.route.load.streams)
 		}
 	}
-	x.p.ongoing.add(party{x.clock, x.route, x.record.Identity}, x.p.table.Load)
+	x.room.party = party{clock: x.clock, route: x.route, id: x.record.Identity}
+	x.p.ongoing.add(&x.room.party, x.p.table.Load)
 	return nil
 }
 

@@ -233,10 +233,10 @@ func build(t testing.TB, c proxy.Config) *house {
 	if c.PublicURL == nil {
 		c.PublicURL, _ = url.Parse(publicURL)
 	}
-	c.Record = func(r proxy.Record) {
+	c.Record = func(r *proxy.Record) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.records = append(h.records, r)
+		h.records = append(h.records, *r)
 		select {
 		case h.news <- struct{}{}:
 		default:

@@ -287,7 +287,7 @@ func FuzzSpoofedHeader(f *testing.F) {
 	f.Add("Authorization")
 	f.Add("Cookie")
 	out := make(chan http.Header, 1)
-	p, err := proxy.New(proxy.Config{Record: func(proxy.Record) {}, Routes: []proxy.Route{{
+	p, err := proxy.New(proxy.Config{Record: func(*proxy.Record) {}, Routes: []proxy.Route{{
 		Name: "m", Public: true,
 		Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			out <- r.Header

@@ -112,7 +112,7 @@ func TestNobodyIsSentToSignInWhereItDoesNotHelp(t *testing.T) {
 
 func TestHostsThatAreNone(t *testing.T) {
 	for _, host := range []string{"A.example", "a.example.", "a.example:", "*.example", "https://a.example", "a.example/x", "a b", "u@a.example", ".", ":80"} {
-		_, err := proxy.New(proxy.Config{Record: func(proxy.Record) {}, Routes: []proxy.Route{{Name: "m", Host: host, Public: true, Transport: http.DefaultTransport}}})
+		_, err := proxy.New(proxy.Config{Record: func(*proxy.Record) {}, Routes: []proxy.Route{{Name: "m", Host: host, Public: true, Transport: http.DefaultTransport}}})
 		if err == nil || !strings.Contains(err.Error(), "host: ") {
 			t.Errorf("%q: %v", host, err)
 		}
@@ -121,7 +121,7 @@ func TestHostsThatAreNone(t *testing.T) {
 		{Name: "a", Host: "a.example", Path: "/m", Public: true, Transport: http.DefaultTransport},
 		{Name: "b", Host: "a.example", Path: "/m", Public: true, Transport: http.DefaultTransport},
 	}
-	if _, err := proxy.New(proxy.Config{Record: func(proxy.Record) {}, Routes: two}); err == nil || !strings.Contains(err.Error(), "has its path a.example/m") {
+	if _, err := proxy.New(proxy.Config{Record: func(*proxy.Record) {}, Routes: two}); err == nil || !strings.Contains(err.Error(), "has its path a.example/m") {
 		t.Errorf("two routes at one place: %v", err)
 	}
 }

@@ -13,7 +13,7 @@ import (
 // TestHTTP2BodyIsBoundedAndNotCut: deadlines there are of a stream, and final.
 func TestHTTP2BodyIsBoundedAndNotCut(t *testing.T) {
 	p, err := proxy.New(proxy.Config{
-		Record: func(proxy.Record) {}, ReadTimeout: 100 * time.Millisecond, BodyTimeout: 400 * time.Millisecond,
+		Record: func(*proxy.Record) {}, ReadTimeout: 100 * time.Millisecond, BodyTimeout: 400 * time.Millisecond,
 		Routes: []proxy.Route{{Name: "m", Public: true, Transport: model(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })}},
 	})
 	if err != nil {

@@ -224,7 +224,7 @@ func TestACrowdCannotFillTheMemory(t *testing.T) {
 		crowd = 100_000
 	}
 	p, err := proxy.New(proxy.Config{
-		Record: func(proxy.Record) {}, TrustedProxies: []netip.Prefix{prefix("192.0.2.1/32")},
+		Record: func(*proxy.Record) {}, TrustedProxies: []netip.Prefix{prefix("192.0.2.1/32")},
 		Routes: []proxy.Route{{Name: "m", Public: true, Transport: nobody{}, RateLimit: &proxy.RateLimit{Requests: 1, Per: time.Hour, By: proxy.ByAddress}}},
 	})
 	if err != nil {

@@ -18,6 +18,9 @@ type party struct {
 	clock *clock
 	route *route
 	id    *authn.Identity // nil on a public route
+
+	in         bool // it is among the ongoing
+	next, last *party
 }
 
 // ongoing are the exchanges whose answer is under way: most are over in a moment,
@@ -33,7 +36,7 @@ type ongoing struct {
 	every    time.Duration
 
 	mu    sync.Mutex
-	all   map[*clock]party
+	first *party // of all, each of which knows the next: a request is put in and taken out
 	shut  bool
 	ended chan struct{} // closed with the last one; nil: nobody waits
 	timer *time.Timer   // until the next sweep; nil: none is due
@@ -41,15 +44,18 @@ type ongoing struct {
 }
 
 func newOngoing(sessions Sessions, every time.Duration) *ongoing {
-	return &ongoing{sessions: sessions, every: every, all: make(map[*clock]party)}
+	return &ongoing{sessions: sessions, every: every}
 }
 
 // add takes in an exchange, which ends at once if it may not go on: the routes in
 // force may be others than those that it came by.
-func (o *ongoing) add(p party, inForce func() *table) {
+func (o *ongoing) add(p *party, inForce func() *table) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.all[p.clock] = p
+	p.in, p.next, o.first = true, o.first, p
+	if p.next != nil {
+		p.next.last = p
+	}
 	if why := inForce().forbids(p); why != nil {
 		p.clock.halt(why)
 	}
@@ -62,13 +68,25 @@ func (o *ongoing) add(p party, inForce func() *table) {
 	}
 }
 
-func (p party) ofSession() bool { return p.id != nil && p.id.Method == authn.BySession }
+func (p *party) ofSession() bool { return p.id != nil && p.id.Method == authn.BySession }
 
-func (o *ongoing) remove(c *clock) {
+// remove takes an exchange out, if it is in.
+func (o *ongoing) remove(p *party) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	delete(o.all, c)
-	if len(o.all) == 0 && o.ended != nil {
+	if !p.in {
+		return
+	}
+	p.in = false
+	if p.next != nil {
+		p.next.last = p.last
+	}
+	if p.last != nil {
+		p.last.next = p.next
+	} else {
+		o.first = p.next
+	}
+	if o.first == nil && o.ended != nil {
 		close(o.ended)
 		o.ended = nil
 	}
@@ -78,7 +96,7 @@ func (o *ongoing) remove(c *clock) {
 func (o *ongoing) judge(t *table) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, p := range o.all {
+	for p := o.first; p != nil; p = p.next {
 		if why := t.forbids(p); why != nil {
 			p.clock.halt(why)
 		}
@@ -88,7 +106,7 @@ func (o *ongoing) judge(t *table) {
 // forbids returns why p may not go on under t; nil if it may. Groups and claims
 // that only a new rule names were left out of an identity that is older than it,
 // which counts as in a request.
-func (t *table) forbids(p party) *ending {
+func (t *table) forbids(p *party) *ending {
 	now := t.byName[p.route.name]
 	switch {
 	case now == p.route:
@@ -131,7 +149,7 @@ func (o *ongoing) ask() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.timer = nil
-	for _, p := range o.all { // also who came meanwhile
+	for p := o.first; p != nil; p = p.next { // also who came meanwhile
 		if p.ofSession() && !o.shut {
 			o.arm()
 			return
@@ -160,9 +178,9 @@ func (o *ongoing) withSessions() ([]*clock, []*authn.Identity) {
 	defer o.mu.Unlock()
 	var clocks []*clock
 	var ids []*authn.Identity
-	for c, p := range o.all {
+	for p := o.first; p != nil; p = p.next {
 		if p.ofSession() {
-			clocks, ids = append(clocks, c), append(ids, p.id)
+			clocks, ids = append(clocks, p.clock), append(ids, p.id)
 		}
 	}
 	return clocks, ids
@@ -172,7 +190,7 @@ func (o *ongoing) withSessions() ([]*clock, []*authn.Identity) {
 func (o *ongoing) none() <-chan struct{} {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.all) == 0 {
+	if o.first == nil {
 		done := make(chan struct{})
 		close(done)
 		return done
@@ -192,8 +210,8 @@ func (o *ongoing) halt() {
 		o.timer = nil
 		o.sweep.Done()
 	}
-	for c := range o.all {
-		c.halt(errDrained)
+	for p := o.first; p != nil; p = p.next {
+		p.clock.halt(errDrained)
 	}
 }
 

@@ -202,7 +202,7 @@ func TestNobodyIsAskedAboutWhenNothingIsUnderWay(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	d := newDesk()
 	p, err := proxy.New(proxy.Config{
-		Authenticator: door{}, Sessions: d, SweepEvery: time.Millisecond, Record: func(proxy.Record) {},
+		Authenticator: door{}, Sessions: d, SweepEvery: time.Millisecond, Record: func(*proxy.Record) {},
 		Routes: []proxy.Route{{Name: "m", Transport: roundTrip(func(*http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 		})}},
@@ -251,7 +251,7 @@ func TestStreamsEndWithTheRule(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			records := make(chan proxy.Record, 10)
-			p, err := proxy.New(proxy.Config{Authenticator: door{}, Record: func(r proxy.Record) { records <- r }, Routes: both(c.before, sse, ws)})
+			p, err := proxy.New(proxy.Config{Authenticator: door{}, Record: func(r *proxy.Record) { records <- *r }, Routes: both(c.before, sse, ws)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -301,7 +301,7 @@ func TestAnswerThatBeginsUnderOtherRulesEnds(t *testing.T) {
 		<-answer
 		_, _ = w.Write(make([]byte, 1<<20))
 	})
-	p, err := proxy.New(proxy.Config{Authenticator: door{}, Record: func(proxy.Record) {}, Routes: []proxy.Route{{Name: "m", Transport: slow}}})
+	p, err := proxy.New(proxy.Config{Authenticator: door{}, Record: func(*proxy.Record) {}, Routes: []proxy.Route{{Name: "m", Transport: slow}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ type Proxy struct {
 	metadataURL   string // of RFC 9728; empty without a public URL
 	issuers       []string
 	trusted       []netip.Prefix
-	record        func(Record)
+	record        func(*Record)
 	trace         Trace
 	limiter       Limiter                              // nil: no replica shares its limits
 	admitter      func(context.Context, *Record) error // nil: everything is admitted
@@ -150,9 +150,8 @@ func (p *Proxy) serve(x *exchange) *refusal {
 	x.arrive()
 
 	// CORS.
-	rt.cors.addTo(x.w.always, r)
+	x.w.cors = rt.cors
 	if isPreflight(r) {
-		rt.cors.addPreflight(x.w.always, r)
 		x.w.WriteHeader(http.StatusNoContent)
 		return nil
 	}

@@ -143,7 +143,7 @@ func TestForwardedFieldsOneByOne(t *testing.T) {
 	for trusted, prefixes := range map[bool][]netip.Prefix{false: nil, true: {prefix("127.0.0.0/8")}} {
 		up := record(t, "")
 		p, err := proxy.New(proxy.Config{
-			Record: func(proxy.Record) {}, TrustedProxies: prefixes, Routes: []proxy.Route{{Name: "m", Public: true, Transport: to(t, up.url())}},
+			Record: func(*proxy.Record) {}, TrustedProxies: prefixes, Routes: []proxy.Route{{Name: "m", Public: true, Transport: to(t, up.url())}},
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -211,7 +211,7 @@ func TestForwardedFieldsOneByOne(t *testing.T) {
 func TestTwoOfAForwardedFieldAreNone(t *testing.T) {
 	up := record(t, "")
 	p, err := proxy.New(proxy.Config{
-		Record: func(proxy.Record) {}, TrustedProxies: []netip.Prefix{prefix("127.0.0.1/32")}, Routes: []proxy.Route{{Name: "m", Public: true, Transport: to(t, up.url())}},
+		Record: func(*proxy.Record) {}, TrustedProxies: []netip.Prefix{prefix("127.0.0.1/32")}, Routes: []proxy.Route{{Name: "m", Public: true, Transport: to(t, up.url())}},
 	})
 	if err != nil {
 		t.Fatal(err)

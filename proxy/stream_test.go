@@ -53,10 +53,10 @@ func legs(t *testing.T, serve http.HandlerFunc) []leg {
 		t.Cleanup(base.CloseIdleConnections)
 		h := &house{news: make(chan struct{}, 1)}
 		p, err := proxy.New(proxy.Config{
-			Record: func(r proxy.Record) {
+			Record: func(r *proxy.Record) {
 				h.mu.Lock()
 				defer h.mu.Unlock()
-				h.records = append(h.records, r)
+				h.records = append(h.records, *r)
 				select {
 				case h.news <- struct{}{}:
 				default:

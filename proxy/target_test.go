@@ -155,7 +155,7 @@ func FuzzTarget(f *testing.F) {
 	}
 	seen := make(chan *url.URL, 1)
 	p, err := proxy.New(proxy.Config{
-		Record: func(proxy.Record) {},
+		Record: func(*proxy.Record) {},
 		Routes: []proxy.Route{{Name: "m", Public: true, Paths: []string{"*"}, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 			seen <- r.URL
 			return &http.Response{StatusCode: http.StatusNoContent, Header: http.Header{}, Body: http.NoBody}, nil

@@ -13,7 +13,7 @@ import (
 // returns the traceparent that the model is sent, in the same trace, and what is
 // told how the request ended, before Config.Record is; nil if nobody wants to know.
 // It is called on every request, and must not block.
-type Trace func(start time.Time, parent, state string) (traceparent string, end func(Record))
+type Trace func(start time.Time, parent, state string) (traceparent string, end func(*Record))
 
 // follow finds out in which trace x is. Without a Config.Trace the model is sent
 // the caller's traceparent, or a new one that says that nothing was recorded.

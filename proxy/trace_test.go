@@ -16,12 +16,12 @@ func TestATraceGoesThroughTheProxy(t *testing.T) {
 	ended := make(chan proxy.Record, 10)
 	h := open(t, proxy.Config{
 		Routes: []proxy.Route{{Name: "m", Public: true, Transport: to(t, up.url())}},
-		Trace: func(start time.Time, parent, state string) (string, func(proxy.Record)) {
+		Trace: func(start time.Time, parent, state string) (string, func(*proxy.Record)) {
 			if start.IsZero() {
 				t.Error("no start")
 			}
 			parents, states = append(parents, parent), append(states, state)
-			return ours, func(r proxy.Record) { ended <- r }
+			return ours, func(r *proxy.Record) { ended <- *r }
 		},
 	})
 	for i, c := range []struct{ parent, wantParent, wantState string }{

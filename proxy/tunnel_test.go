@@ -97,7 +97,7 @@ func TestBusyWebSocketIsNotIdle(t *testing.T) {
 // TestWebSocketDoesNotSurviveADrain, of which http.Server knows nothing.
 func TestWebSocketDoesNotSurviveADrain(t *testing.T) {
 	records := make(chan proxy.Record, 1)
-	p, err := proxy.New(proxy.Config{Record: func(r proxy.Record) { records <- r }, Routes: []proxy.Route{{Name: "m", Public: true, Transport: echo(t)}}})
+	p, err := proxy.New(proxy.Config{Record: func(r *proxy.Record) { records <- *r }, Routes: []proxy.Route{{Name: "m", Public: true, Transport: echo(t)}}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -89,7 +89,7 @@ func readWhole(r io.Reader, n int64) ([]byte, error) {
 // it also resends what it takes for idempotent, a GET or a request with an
 // Idempotency-Key, after the endpoint may have begun to work on it. Scoring
 // costs, and a model need not be idempotent, so that is prevented here.
-func (b *body) attach(out *http.Request) {
+func (b *body) attach(out *http.Request) *http.Request {
 	out.GetBody = nil
 	delete(out.Header, "Expect") // between the caller and us
 	hideIdempotencyKey(out.Header)
@@ -106,10 +106,11 @@ func (b *body) attach(out *http.Request) {
 			out.GetBody = func() (io.ReadCloser, error) { return b.open(), nil }
 		}
 	case takenForIdempotent(out.Method):
-		resendUnwrittenOnly(out)
+		return resendUnwrittenOnly(out)
 	default:
 		out.Body = http.NoBody
 	}
+	return out
 }
 
 func (b *body) open() io.ReadCloser { return io.NopCloser(bytes.NewReader(b.whole)) }
@@ -135,7 +136,7 @@ func hideIdempotencyKey(h http.Header) {
 // resendUnwrittenOnly prepares a request without a body: http.Transport asks
 // GetBody before it resends one whose body was touched, and is refused once the
 // request was written.
-func resendUnwrittenOnly(out *http.Request) {
+func resendUnwrittenOnly(out *http.Request) *http.Request {
 	var written atomic.Bool
 	out.Body = io.NopCloser(bytes.NewReader(nil))
 	out.GetBody = func() (io.ReadCloser, error) {
@@ -147,7 +148,7 @@ func resendUnwrittenOnly(out *http.Request) {
 	trace := &httptrace.ClientTrace{WroteRequest: func(info httptrace.WroteRequestInfo) {
 		written.Store(info.Err == nil)
 	}}
-	*out = *out.WithContext(httptrace.WithClientTrace(out.Context(), trace))
+	return out.WithContext(httptrace.WithClientTrace(out.Context(), trace))
 }
 
 // replayable reports whether the whole body can be given out again.

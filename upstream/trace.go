@@ -8,6 +8,11 @@ import (
 // A Trace is filled by [Transport] while it sends a request, for the record that
 // is kept of it. Read it after RoundTrip has returned.
 type Trace struct {
+	// Owned is set by the caller: the request is the Transport's, which then changes
+	// it instead of a copy. Nobody else may use it, before RoundTrip returns or after,
+	// but to read it.
+	Owned bool
+
 	Sends   int       // how many times the request was sent: 0, 1 or 2
 	Kind    Kind      // of the credential it was last sent with
 	Retried bool      // whether a 401 led to a second send

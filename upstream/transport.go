@@ -58,9 +58,10 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	defer body.release()
 
+	rest := *req.URL // below the route; req may get another one
 	for _, at := range t.order() {
 		var resp *http.Response
-		resp, err = t.call(req, at, body, trace)
+		resp, err = t.call(req, &rest, at, body, trace)
 		if ctx.Err() != nil || trace.Retried || !(errors.Is(err, ErrNoCredential) || dialFailed(err)) {
 			return resp, err
 		}
@@ -100,13 +101,13 @@ func (t *Transport) rank(at int) int {
 }
 
 // call sends req to one backend, and once more if its credential was rejected.
-func (t *Transport) call(req *http.Request, at int, body *body, trace *Trace) (*http.Response, error) {
+func (t *Transport) call(req *http.Request, rest *url.URL, at int, body *body, trace *Trace) (*http.Response, error) {
 	ctx, backend, base := req.Context(), t.Backends[at], t.base(at)
 	target, err := backend.Target(ctx)
 	if err != nil {
 		return nil, err
 	}
-	resp, err := send(base, req, target, body, trace)
+	resp, err := send(base, req, rest, target, body, trace)
 	if err != nil {
 		return nil, failed(ctx, backend, target, body, err)
 	}
@@ -128,7 +129,7 @@ func (t *Transport) call(req *http.Request, at int, body *body, trace *Trace) (*
 		return nil, ErrNotReplayable
 	}
 	trace.Retried, trace.Resent = true, time.Now()
-	resp, err = send(base, req, next, body, trace)
+	resp, err = send(base, req, rest, next, body, trace)
 	if err != nil {
 		return nil, failed(ctx, backend, next, body, err)
 	}
@@ -143,18 +144,22 @@ func (t *Transport) call(req *http.Request, at int, body *body, trace *Trace) (*
 }
 
 // send sends req to target once.
-func send(base http.RoundTripper, req *http.Request, target Target, body *body, trace *Trace) (*http.Response, error) {
-	address, err := target.address(req.URL)
+func send(base http.RoundTripper, req *http.Request, rest *url.URL, target Target, body *body, trace *Trace) (*http.Response, error) {
+	address, err := target.address(rest)
 	if err != nil {
 		return nil, err
 	}
-	out := req.WithContext(req.Context()) // a shallow copy
+	out := req
+	// Whoever was sent it first may read it still.
+	if !trace.Owned || trace.Sends > 0 {
+		out = req.WithContext(req.Context()) // a shallow copy
+		out.Header = make(http.Header, len(req.Header)+2)
+		maps.Copy(out.Header, req.Header)
+	}
 	out.URL, out.Host = address, address.Host
-	out.Header = make(http.Header, len(req.Header)+2)
-	maps.Copy(out.Header, req.Header)
 	setHeader(out.Header, "Authorization", target.authorization())
 	setHeader(out.Header, "Azureml-Model-Deployment", target.Deployment)
-	body.attach(out)
+	out = body.attach(out)
 
 	trace.Sends++
 	trace.Kind = target.Kind

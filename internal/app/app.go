@@ -33,7 +33,7 @@ type Options struct {
 	Listener, AdminListener net.Listener
 	Version                 string // of this program; empty: as Go knows it
 	// Observe, if not nil, is given every Record, as the access log is.
-	Observe func(proxy.Record)
+	Observe func(*proxy.Record)
 	// Load, if not nil, reads the settings again: they are then taken over when one of
 	// their files changes.
 	Load func() (*config.Settings, error)
@@ -137,12 +137,12 @@ func (a *App) newProxy(who callers, f *fleet) (*proxy.Proxy, error) {
 }
 
 // records returns who is given every Record.
-func (a *App) records() func(proxy.Record) {
+func (a *App) records() func(*proxy.Record) {
 	access, observe := telemetry.AccessLog(a.log), a.options.Observe
 	if observe == nil {
-		observe = func(proxy.Record) {}
+		observe = func(*proxy.Record) {}
 	}
-	return func(r proxy.Record) {
+	return func(r *proxy.Record) {
 		if a.audit != nil {
 			a.audit.Record(r)
 		}

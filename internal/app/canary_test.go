@@ -200,7 +200,7 @@ func newCanaryWorld(t *testing.T, trouble func(*canaryWorld), more ...string) *c
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := app.New(settings, app.Options{Log: w.log, Listener: callers, AdminListener: operators, Observe: func(r proxy.Record) {
+	a, err := app.New(settings, app.Options{Log: w.log, Listener: callers, AdminListener: operators, Observe: func(r *proxy.Record) {
 		if r.UserAgent == panicking {
 			panic("a mistake of ours, at " + r.Path)
 		}

@@ -15,7 +15,7 @@ import (
 // A tally counts what callers noticed, from the proxy's own Records.
 type tally struct{ rotations, requests, retries, failures atomic.Int64 }
 
-func (t *tally) observe(r proxy.Record) {
+func (t *tally) observe(r *proxy.Record) {
 	if r.Route == "" {
 		return
 	}

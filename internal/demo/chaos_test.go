@@ -20,7 +20,7 @@ import (
 )
 
 // serve runs a proxy in front of w on l, as the demo does, until the test ends.
-func serve(t *testing.T, w *demo.World, l net.Listener, observe func(proxy.Record)) {
+func serve(t *testing.T, w *demo.World, l net.Listener, observe func(*proxy.Record)) {
 	t.Helper()
 	settings, err := config.Load(append(w.Environ(), "AMLPROXY_ADMIN_LISTEN=127.0.0.1:0"))
 	if err != nil {

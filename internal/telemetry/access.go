@@ -12,19 +12,19 @@ import (
 // AccessLog returns a consumer of Records that writes one line each: at info,
 // at error where the fault is ours or the upstream's. The health checks of a
 // platform, a line every few seconds, are at debug.
-func AccessLog(log *zap.Logger) func(proxy.Record) {
+func AccessLog(log *zap.Logger) func(*proxy.Record) {
 	log, columns := log.Named("access"), accessColumns()
 	c, ok := log.Core().(*core)
 	if !ok || !c.json {
-		return func(r proxy.Record) {
+		return func(r *proxy.Record) {
 			if line := log.Check(levelOf(r), "request"); line != nil {
-				line.Write(zapFields(columns, &r)...)
+				line.Write(zapFields(columns, r)...)
 			}
 		}
 	}
-	return func(r proxy.Record) {
+	return func(r *proxy.Record) {
 		if level := levelOf(r); c.Enabled(level) {
-			c.access(level, log.Name(), columns, &r)
+			c.access(level, log.Name(), columns, r)
 		}
 	}
 }
@@ -48,7 +48,7 @@ func (c *core) access(level zapcore.Level, name string, columns []column, r *pro
 	c.buffers.Put(buffer)
 }
 
-func levelOf(r proxy.Record) zapcore.Level {
+func levelOf(r *proxy.Record) zapcore.Level {
 	switch {
 	case r.Status >= 500:
 		return zapcore.ErrorLevel

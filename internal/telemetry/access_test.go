@@ -46,7 +46,7 @@ func TestNoByteOfALineIsACommand(t *testing.T) {
 		}
 		access, credential := telemetry.AccessLog(log), telemetry.CredentialLog(log, "m", 0)
 		for _, s := range hostile {
-			access(proxy.Record{
+			access(&proxy.Record{
 				Method: s, Path: s, Host: s, UserAgent: s, RequestID: s, TraceParent: s, UpstreamRequestID: s, Status: 400, Problem: s, Err: errors.New(s),
 				Identity: &authn.Identity{Issuer: s, Subject: s, Client: s, Method: authn.Method(s)},
 			})
@@ -86,7 +86,7 @@ func FuzzALineSaysWhatWasWritten(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		telemetry.AccessLog(log)(proxy.Record{Status: 200, Path: s})
+		telemetry.AccessLog(log)(&proxy.Record{Status: 200, Path: s})
 		if err := log.Sync(); err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func BenchmarkAccessLine(b *testing.B) {
 	access, r := telemetry.AccessLog(log), usual()
 	b.ReportAllocs()
 	for b.Loop() {
-		access(r)
+		access(&r)
 	}
 }
 
@@ -120,7 +120,7 @@ func TestALineCostsLittle(t *testing.T) {
 		t.Fatal(err)
 	}
 	access, r := telemetry.AccessLog(log), usual()
-	if allocated := testing.AllocsPerRun(1000, func() { access(r) }); allocated > 4 {
+	if allocated := testing.AllocsPerRun(1000, func() { access(&r) }); allocated > 4 {
 		t.Errorf("%.0f allocations a line", allocated)
 	}
 }

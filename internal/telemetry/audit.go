@@ -94,11 +94,11 @@ func (a *Audit) Admit(_ context.Context, r *proxy.Record) error {
 }
 
 // Record writes the line that says how an admitted request ended.
-func (a *Audit) Record(r proxy.Record) {
+func (a *Audit) Record(r *proxy.Record) {
 	if !r.Admitted {
 		return
 	}
-	if err := a.put(&auditLine{text: a.line("outcome", a.last, &r)}); err != nil {
+	if err := a.put(&auditLine{text: a.line("outcome", a.last, r)}); err != nil {
 		a.lost(1)
 	}
 }

@@ -30,7 +30,7 @@ func call(t *testing.T, a *telemetry.Audit, id string) error {
 		return err
 	}
 	r.Admitted = true
-	a.Record(r)
+	a.Record(&r)
 	return nil
 }
 
@@ -94,9 +94,9 @@ func TestAnAuditSaysWhoCalledWhatWhenAndHowItEnded(t *testing.T) {
 		t.Errorf("before the call: %+v", lines) // what the operating system has by then
 	}
 	r.Admitted, r.Status, r.Err = true, 502, errors.New("an address inside")
-	a.Record(r)
+	a.Record(&r)
 	r.Admitted = false
-	a.Record(r) // refused before: no call
+	a.Record(&r) // refused before: no call
 	if err := a.End(); err != nil || *lost != 0 {
 		t.Errorf("%v, %d lost", err, *lost)
 	}
@@ -276,7 +276,7 @@ func TestAStalledAuditRefusesWithinASecond(t *testing.T) {
 		r := usual()
 		r.Admitted = true
 		for range 6_000 { // of calls that began before
-			a.Record(r)
+			a.Record(&r)
 		}
 		kept := 6_000 - int(*lost)
 		if kept == 6_000 || kept == 0 {

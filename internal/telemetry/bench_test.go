@@ -32,6 +32,6 @@ func BenchmarkMetrics(b *testing.B) {
 	r := ordinary()
 	b.ReportAllocs()
 	for b.Loop() {
-		m.Record(r)
+		m.Record(&r)
 	}
 }

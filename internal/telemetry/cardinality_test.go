@@ -42,13 +42,13 @@ func TestTenThousandHostileRecordsAddNoSeries(t *testing.T) {
 	routes, problems := []string{"digits", "iris", "", "not-in-the-settings"}, []string{"", "not-found", "credential-rejected"}
 	for i, route := range routes {
 		for _, problem := range problems {
-			m.Record(proxy.Record{Route: route, Status: 100 * i, Problem: problem})
+			m.Record(&proxy.Record{Route: route, Status: 100 * i, Problem: problem})
 		}
 	}
 	before := seriesOf(t, address)
 	for i := range 10_000 {
 		hostile := rand.Text() + "\"} 1\namlproxy_forged{a=\"\xff\x00"
-		m.Record(proxy.Record{
+		m.Record(&proxy.Record{
 			Method: hostile, Path: hostile, Host: hostile, Proto: hostile, UserAgent: hostile, RequestID: hostile, TraceParent: hostile,
 			Address: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), UpstreamRequestID: hostile, Kind: upstream.Kind(hostile),
 			Identity: &authn.Identity{Issuer: hostile, Subject: hostile, Client: hostile, Name: hostile, Groups: []string{hostile}},
@@ -56,7 +56,7 @@ func TestTenThousandHostileRecordsAddNoSeries(t *testing.T) {
 			Problem: problems[i%len(problems)], Err: errors.New(hostile), Duration: time.Duration(i) * time.Second,
 		})
 	}
-	m.Record(proxy.Record{Route: rand.Text(), Status: 200})
+	m.Record(&proxy.Record{Route: rand.Text(), Status: 200})
 	if after := seriesOf(t, address); after != before {
 		t.Errorf("%d series, %d before", after, before)
 	}
@@ -104,7 +104,7 @@ func TestHostileRequestsAddNoSeries(t *testing.T) {
 }
 
 // front returns the address of a proxy with one public route to model.
-func front(t *testing.T, record interface{ Record(proxy.Record) }, model string) string {
+func front(t *testing.T, record interface{ Record(*proxy.Record) }, model string) string {
 	t.Helper()
 	scoring, err := url.Parse(model + "/score")
 	if err != nil {
@@ -161,7 +161,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			m.Watch(route, 0, func() upstream.Status { return upstream.Status{Usable: true} })
 			event := m.Event(route, 0)
 			for range 100 {
-				m.Record(proxy.Record{Route: route, Status: 200, Retried: true})
+				m.Record(&proxy.Record{Route: route, Status: 200, Retried: true})
 				event(upstream.Event{Cause: upstream.CauseDue})
 			}
 		})
@@ -186,7 +186,7 @@ func TestNoSecretIsInAMetric(t *testing.T) {
 		return upstream.Status{Kind: upstream.Key, Usable: true, Err: errors.New(canary), Fetched: time.Now()}
 	})
 	m.Event("digits", 0)(upstream.Event{Cause: upstream.CauseDue, Err: errors.New(canary)})
-	m.Record(proxy.Record{Route: "digits", Status: 502, Problem: "credential-rejected", Err: errors.New(canary), Path: canary, UserAgent: canary})
+	m.Record(&proxy.Record{Route: "digits", Status: 502, Problem: "credential-rejected", Err: errors.New(canary), Path: canary, UserAgent: canary})
 	accepts := []string{"text/plain", "application/openmetrics-text", "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited"}
 	for _, accept := range slices.Concat(accepts, []string{"*/*;escaping=" + canary}) {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, http.NoBody)

@@ -35,7 +35,7 @@ func TestBytesLimitsAndTheFirstByteAreCounted(t *testing.T) {
 		{Status: 403, Problem: "never heard of"},
 	} {
 		r.Route = "digits"
-		m.Record(r)
+		m.Record(&r)
 	}
 	want(t, scrape(t, url), map[string]float64{
 		`amlproxy_request_bytes_total{route="digits"}`:                                120,
@@ -122,7 +122,7 @@ func TestCountingARecordAllocatesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := proxy.Record{Status: 502, Problem: "upstream-unreachable", Retried: true, Admitted: true, Began: time.Second, Duration: time.Second}
-	if n := testing.AllocsPerRun(100, func() { m.Record(r) }); n > 0 {
+	if n := testing.AllocsPerRun(100, func() { m.Record(&r) }); n > 0 {
 		t.Errorf("%v allocations", n)
 	}
 }
@@ -135,6 +135,6 @@ func BenchmarkRecord(b *testing.B) {
 	r := proxy.Record{Status: 200, Admitted: true, Began: time.Millisecond, Duration: time.Millisecond}
 	b.ReportAllocs()
 	for b.Loop() {
-		m.Record(r)
+		m.Record(&r)
 	}
 }

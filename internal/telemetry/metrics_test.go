@@ -109,7 +109,7 @@ func TestRequestsAreCounted(t *testing.T) {
 		{Status: 404, Problem: "not-found"},
 		{Route: "digits", Status: 429, Problem: "rate-limited"},
 	} {
-		m.Record(r)
+		m.Record(&r)
 	}
 	want(t, scrape(t, url), map[string]float64{
 		`amlproxy_requests_total{code="1xx",route="digits"}`:                  1,
@@ -139,7 +139,7 @@ func TestRetriesAreCountedByWhatBecameOfThem(t *testing.T) {
 	m, url := newMetrics(t, "digits")
 	retried := func(r proxy.Record) {
 		r.Route, r.Retried, r.Sends = "digits", true, 2
-		m.Record(r)
+		m.Record(&r)
 	}
 	retried(proxy.Record{Status: 200})
 	retried(proxy.Record{Status: 400}) // the input was wrong, the credential was not
@@ -147,7 +147,7 @@ func TestRetriesAreCountedByWhatBecameOfThem(t *testing.T) {
 	retried(proxy.Record{Status: 499, Err: context.Canceled})
 	retried(proxy.Record{Status: 503, UpstreamStatus: 503})
 	retried(proxy.Record{Status: 502, Problem: "upstream-unreachable", Err: io.ErrUnexpectedEOF})
-	m.Record(proxy.Record{Route: "digits", Status: 502, Problem: "credential-rejected", Sends: 1, Err: upstream.ErrRejected})
+	m.Record(&proxy.Record{Route: "digits", Status: 502, Problem: "credential-rejected", Sends: 1, Err: upstream.ErrRejected})
 	want(t, scrape(t, url), map[string]float64{
 		`amlproxy_retries_total{outcome="ok",route="digits"}`:                   2,
 		`amlproxy_retries_total{outcome="rejected",route="digits"}`:             1,
@@ -276,7 +276,7 @@ func TestNamesAreWhatPrometheusExpects(t *testing.T) {
 	m.Watch("digits", 0, func() upstream.Status {
 		return upstream.Status{Kind: upstream.Token, Usable: true, Fetched: time.Now(), Expires: time.Now().Add(time.Hour)}
 	})
-	m.Record(proxy.Record{Route: "digits", Status: 502, Problem: "credential-rejected"})
+	m.Record(&proxy.Record{Route: "digits", Status: 502, Problem: "credential-rejected"})
 	problems, err := promlint.New(strings.NewReader(fetch(t, url))).Lint()
 	if err != nil {
 		t.Fatal(err)
@@ -300,6 +300,6 @@ func TestTheRuntimeAndTheBuildAreReported(t *testing.T) {
 func TestMetricsAreNoGlobals(t *testing.T) {
 	one, _ := newMetrics(t, "digits")
 	_, other := newMetrics(t, "digits")
-	one.Record(proxy.Record{Route: "digits", Status: 200})
+	one.Record(&proxy.Record{Route: "digits", Status: 200})
 	want(t, scrape(t, other), map[string]float64{`amlproxy_requests_total{code="2xx",route="digits"}`: 0})
 }

@@ -48,7 +48,7 @@ func TestTheReferenceListsWhatIsScraped(t *testing.T) {
 	m.Watch("digits", 0, func() upstream.Status {
 		return upstream.Status{Kind: upstream.Token, Fetched: time.Now(), Expires: time.Now()}
 	})
-	m.Record(proxy.Record{Route: "digits", Status: 404, Problem: "not-found"})
+	m.Record(&proxy.Record{Route: "digits", Status: 404, Problem: "not-found"})
 	text, rows := fetch(t, url), strings.Count(reference, "\n| `amlproxy_")
 	if n := strings.Count(text, "# TYPE amlproxy_"); n != rows || n == 0 {
 		t.Errorf("%d metrics are scraped, %d are in the reference", n, rows)

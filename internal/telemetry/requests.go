@@ -130,7 +130,7 @@ func (m *Metrics) known(route string) *series {
 
 // Record takes a Record into account. Of what it holds, only names that are the
 // settings' or the proxy's own choose a series.
-func (m *Metrics) Record(r proxy.Record) {
+func (m *Metrics) Record(r *proxy.Record) {
 	s := m.known(r.Route)
 	s.classes[classOf(r.Status)].Inc()
 	s.durations.Observe(r.Duration.Seconds())
@@ -156,7 +156,7 @@ func (s *series) refused(problem string) prometheus.Counter {
 }
 
 // limited counts what the limits said: that of the rate is asked first.
-func (s *series) limited(r proxy.Record) {
+func (s *series) limited(r *proxy.Record) {
 	switch {
 	case r.Problem == problemRate:
 		s.rateRefused.Inc()
@@ -178,7 +178,7 @@ func classOf(status int) int {
 	return 6
 }
 
-func retryOutcome(r proxy.Record) string {
+func retryOutcome(r *proxy.Record) string {
 	switch {
 	case errors.Is(r.Err, upstream.ErrRejected):
 		return retryRejected

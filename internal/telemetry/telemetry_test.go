@@ -16,7 +16,7 @@ import (
 )
 
 // lines runs use with a logger and returns what it wrote, decoded.
-func lines(t *testing.T, level string, use func(access func(proxy.Record), credential func(upstream.Event))) []map[string]any {
+func lines(t *testing.T, level string, use func(access func(*proxy.Record), credential func(upstream.Event))) []map[string]any {
 	t.Helper()
 	var b bytes.Buffer
 	log, err := telemetry.NewLogger(&b, level, "json")
@@ -39,8 +39,8 @@ func lines(t *testing.T, level string, use func(access func(proxy.Record), crede
 }
 
 func TestAnAccessLineSaysWhoWhatAndHow(t *testing.T) {
-	got := lines(t, "info", func(access func(proxy.Record), _ func(upstream.Event)) {
-		access(proxy.Record{
+	got := lines(t, "info", func(access func(*proxy.Record), _ func(upstream.Event)) {
+		access(&proxy.Record{
 			RequestID: "r1", Method: "POST", Path: "/models/digits", Route: "digits", Status: 200, Duration: 12 * time.Millisecond,
 			Address: netip.MustParseAddr("192.0.2.7"), Sends: 2, Retried: true, Kind: upstream.Token, UpstreamStatus: 200,
 			Identity: &authn.Identity{Issuer: "https://idp.example", Subject: "s1", Method: authn.BySession, Name: "Ann", Email: "ann@example.com"},
@@ -69,12 +69,12 @@ func TestLevels(t *testing.T) {
 		"debug": {Status: 200, Endpoint: "livez"},
 	}
 	for level, record := range records {
-		got := lines(t, "debug", func(access func(proxy.Record), _ func(upstream.Event)) { access(record) })
+		got := lines(t, "debug", func(access func(*proxy.Record), _ func(upstream.Event)) { access(&record) })
 		if len(got) != 1 || got[0]["level"] != level {
 			t.Errorf("%+v was logged as %v", record, got)
 		}
 	}
-	if got := lines(t, "info", func(access func(proxy.Record), _ func(upstream.Event)) { access(records["debug"]) }); len(got) != 0 {
+	if got := lines(t, "info", func(access func(*proxy.Record), _ func(upstream.Event)) { debug := records["debug"]; access(&debug) }); len(got) != 0 {
 		t.Errorf("a health check at info: %v", got)
 	}
 }
@@ -89,7 +89,7 @@ func TestACallerCannotWriteALogLine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		telemetry.AccessLog(log)(proxy.Record{
+		telemetry.AccessLog(log)(&proxy.Record{
 			Method: hostile, Path: hostile, RequestID: hostile, Status: 400, Err: errors.New(hostile),
 			Identity: &authn.Identity{Subject: hostile, Issuer: hostile},
 		})
@@ -106,7 +106,7 @@ func TestACallerCannotWriteALogLine(t *testing.T) {
 }
 
 func TestCredentialEvents(t *testing.T) {
-	got := lines(t, "debug", func(_ func(proxy.Record), credential func(upstream.Event)) {
+	got := lines(t, "debug", func(_ func(*proxy.Record), credential func(upstream.Event)) {
 		credential(upstream.Event{Cause: upstream.CauseRejected, Kind: upstream.Key, Changed: true})
 		credential(upstream.Event{Cause: upstream.CauseDue, Kind: upstream.Key})
 		credential(upstream.Event{Cause: upstream.CauseDue, Kind: upstream.Key, Err: errors.New("listkeys: 403")})

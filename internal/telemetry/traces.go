@@ -88,7 +88,7 @@ func (t *Traces) Close(ctx context.Context) error {
 }
 
 // Begin is a [proxy.Trace].
-func (t *Traces) Begin(start time.Time, parent, state string) (traceparent string, end func(proxy.Record)) {
+func (t *Traces) Begin(start time.Time, parent, state string) (traceparent string, end func(*proxy.Record)) {
 	ctx := within(context.Background(), parent, state)
 	_, span := t.tracer.Start(ctx, "request", trace.WithTimestamp(start), trace.WithSpanKind(trace.SpanKindServer))
 	of := span.SpanContext()
@@ -96,7 +96,7 @@ func (t *Traces) Begin(start time.Time, parent, state string) (traceparent strin
 	if !span.IsRecording() {
 		return traceparent, nil
 	}
-	return traceparent, func(r proxy.Record) { t.end(span, r) }
+	return traceparent, func(r *proxy.Record) { t.end(span, r) }
 }
 
 // within returns a context in which a span is the child of the caller's. parent is
@@ -118,7 +118,7 @@ func within(ctx context.Context, parent, state string) context.Context {
 
 // end completes the span of a request, and leaves those of health checks alone: a
 // span that does not end is forgotten.
-func (t *Traces) end(span trace.Span, r proxy.Record) {
+func (t *Traces) end(span trace.Span, r *proxy.Record) {
 	if r.Endpoint == "livez" || r.Endpoint == "readyz" {
 		return
 	}
@@ -139,7 +139,7 @@ func (t *Traces) end(span trace.Span, r proxy.Record) {
 
 // about is what a request is about, in words of the settings and of ours: a
 // span's name must not be the caller's to choose.
-func about(r proxy.Record) string {
+func about(r *proxy.Record) string {
 	switch {
 	case r.Route != "":
 		return r.Route
@@ -162,7 +162,7 @@ func method(m string) string {
 
 // failure is the problem of a refusal, or the status: the cause is in the log,
 // under the request's id.
-func failure(r proxy.Record) string {
+func failure(r *proxy.Record) string {
 	switch {
 	case r.Problem != "":
 		return r.Problem
@@ -173,7 +173,7 @@ func failure(r proxy.Record) string {
 }
 
 // attributes are those of OpenTelemetry's conventions for HTTP where there is one.
-func attributes(r proxy.Record) []attribute.KeyValue {
+func attributes(r *proxy.Record) []attribute.KeyValue {
 	all := []attribute.KeyValue{
 		attribute.String("http.request.method", method(r.Method)),
 		attribute.Int("http.response.status_code", r.Status),

@@ -145,7 +145,7 @@ func TestASpanIsMadeOfARecord(t *testing.T) {
 		tr, m, log := traces(t, r, func(c *telemetry.TracesConfig) { c.Gzip = zip })
 		start := time.Now().Add(-time.Minute)
 		traceparent, end := tr.Begin(start, parent+"01", "a=b")
-		end(proxy.Record{
+		end(&proxy.Record{
 			Start: start, Duration: 2 * time.Second, Began: time.Second, Resent: 500 * time.Millisecond, Sends: 2, Retried: true,
 			Method: "POST", Path: "/models/digits/\xff", Host: "models.example", UserAgent: "curl", Address: netip.MustParseAddr("192.0.2.1"),
 			Route: "digits", RequestID: "r1", Status: 502, Problem: "upstream-unreachable", Kind: upstream.Key, Err: errors.New("canary-cause"),
@@ -206,7 +206,7 @@ func TestSamplingFollowsTheCaller(t *testing.T) {
 			t.Errorf("%q left its trace: %q", c.parent, traceparent)
 		}
 		if end != nil {
-			end(proxy.Record{Endpoint: "readyz", Start: time.Now()})
+			end(&proxy.Record{Endpoint: "readyz", Start: time.Now()})
 		}
 	}
 	shut(t, tr)
@@ -224,7 +224,7 @@ func TestTheSamplerIsOpenTelemetrysToSet(t *testing.T) {
 		t.Error("a span is made all the same")
 	}
 	_, end := tr.Begin(time.Now(), parent+"01", "")
-	end(proxy.Record{Start: time.Now(), Status: 200})
+	end(&proxy.Record{Start: time.Now(), Status: 200})
 	shut(t, tr)
 	if spans, about := r.spans(); len(spans) != 1 || about["service.name"] != "scoring" {
 		t.Errorf("%v %v", spans, about)
@@ -246,7 +246,7 @@ func TestLostSpansAreCountedAndLogged(t *testing.T) {
 		r.statuses = c.statuses
 		tr, m, log := traces(t, r)
 		_, end := tr.Begin(time.Now(), "", "")
-		end(proxy.Record{Start: time.Now(), Status: 200})
+		end(&proxy.Record{Start: time.Now(), Status: 200})
 		shut(t, tr)
 		server := httptest.NewServer(m.Handler())
 		want(t, scrape(t, server.URL), map[string]float64{
@@ -268,7 +268,7 @@ func TestACollectorThatHangsSlowsNobody(t *testing.T) {
 	tr, _, _ := traces(t, r)
 	for range 10_000 {
 		if _, end := tr.Begin(time.Now(), "", ""); end != nil {
-			end(proxy.Record{Start: time.Now(), Status: 200})
+			end(&proxy.Record{Start: time.Now(), Status: 200})
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -295,7 +295,7 @@ func BenchmarkSpan(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, end := tr.Begin(time.Now(), of, ""); end != nil {
-					end(proxy.Record{Start: time.Now(), Method: "POST", Path: "/models/m", Route: "m", Status: 200, Sends: 1})
+					end(&proxy.Record{Start: time.Now(), Method: "POST", Path: "/models/m", Route: "m", Status: 200, Sends: 1})
 				}
 			}
 		})
