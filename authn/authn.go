@@ -7,7 +7,8 @@ import (
 )
 
 // An Identity is who a request comes from, as an OpenID provider vouched for it.
-// A field that the provider said nothing about is empty.
+// A field that the provider said nothing about is empty. It belongs to all requests
+// that bring the same credential: nobody changes one.
 type Identity struct {
 	Issuer   string // the issuer whose keys signed for this identity
 	Subject  string // sub; unique within Issuer, never reassigned
@@ -123,12 +124,20 @@ func (e *Error) Unwrap() []error {
 // a bad bearer token is never made good by a cookie beside it.
 func FirstOf(authenticators ...Authenticator) Authenticator { return firstOf(authenticators) }
 
+// isNone is errors.Is with ErrNone, which every request with a session asks.
+func isNone(err error) bool {
+	if e, ok := err.(*Error); ok { //nolint:errorlint // others are looked into below
+		return e.Kind == ErrNone //nolint:errorlint // Kind is one of the four
+	}
+	return errors.Is(err, ErrNone)
+}
+
 type firstOf []Authenticator
 
 func (all firstOf) Authenticate(answer http.Header, r *http.Request) (*Identity, error) {
 	for _, a := range all {
 		id, err := a.Authenticate(answer, r)
-		if !errors.Is(err, ErrNone) {
+		if !isNone(err) {
 			return id, err
 		}
 	}

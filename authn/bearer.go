@@ -96,7 +96,7 @@ func (b *Bearer) Authenticate(_ http.Header, r *http.Request) (*Identity, error)
 	}
 	of := nameOf(token)
 	if v, ok := b.remembered.get(r.Context(), of, b.vocabulary()); ok {
-		return v.identity.clone(), nil
+		return v.identity, nil
 	}
 	if !isToken68(token) {
 		return nil, malformed("the Authorization field holds no bearer token")
@@ -109,7 +109,7 @@ func (b *Bearer) Authenticate(_ http.Header, r *http.Request) (*Identity, error)
 	if err != nil {
 		return nil, err
 	}
-	return v.identity.clone(), nil
+	return v.identity, nil
 }
 
 // tell tells the observer, if there is one, of a token that was verified.

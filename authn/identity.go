@@ -65,8 +65,7 @@ func firstText(c claims, names ...string) string {
 	return ""
 }
 
-// clone returns a copy that shares nothing, so that what one request does to
-// its Identity is not seen by the next one with the same token.
+// clone returns a copy that shares nothing.
 func (id *Identity) clone() *Identity {
 	c := *id
 	c.Groups, c.Roles, c.Scopes = slices.Clone(id.Groups), slices.Clone(id.Roles), slices.Clone(id.Scopes)

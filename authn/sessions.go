@@ -158,18 +158,19 @@ func (s *Sessions) Shared() bool {
 // the provider; a new cookie is added to answer. Where no answer can carry one it
 // is nil, and nothing is renewed.
 func (s *Sessions) Authenticate(answer http.Header, r *http.Request) (*Identity, error) {
-	held, err := s.find(r, time.Now(), false)
+	now := time.Now()
+	held, err := s.find(r, now, false)
 	if err != nil {
 		return nil, err
 	}
 	if answer == nil {
 		return s.known(held.identity), nil
 	}
-	current, err := s.current(r.Context(), held, time.Now())
+	current, err := s.current(r.Context(), held, now)
 	if err != nil {
 		return nil, err
 	}
-	if !s.Shared() && (current != held || s.unused(held)) {
+	if !s.Shared() && (current != held || s.unused(held, now)) {
 		current = current.as(time.Now())
 		_ = s.carry(answer, r, current) // if it does not fit, the old cookie still serves
 	}
@@ -212,14 +213,14 @@ func (s *Sessions) find(r *http.Request, now time.Time, whole bool) (*session, e
 // unused reports whether the time of last use is to be renewed. While the claims
 // should be and cannot, it waits longer: another replica may have renewed them,
 // and its cookie must not be replaced with the older one.
-func (s *Sessions) unused(held *session) bool {
+func (s *Sessions) unused(held *session, now time.Time) bool {
 	if held.young {
 		return false
 	}
-	if s.due(held, time.Now()) {
-		return older(held.used, time.Now(), s.idle/2)
+	if s.due(held, now) {
+		return older(held.used, now, s.idle/2)
 	}
-	return older(held.used, time.Now(), s.refresh+s.renewals.mercy)
+	return older(held.used, now, s.refresh+s.renewals.mercy)
 }
 
 // Start begins a session for id and adds its cookie to answer. Its identifier

@@ -1,9 +1,11 @@
 package proxy_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -53,6 +55,44 @@ func TestEveryAccessRuleLetsInWhomItNamesAndDeniesTheOthers(t *testing.T) {
 		if a := h.ask(t, "POST", "/models/m", "{}"); a.status != http.StatusUnauthorized {
 			t.Errorf("%s: without a credential %d", name, a.status)
 		}
+	}
+}
+
+// same is an Authenticator that lets everybody in as one person.
+type same struct{ id *authn.Identity }
+
+func (s same) Authenticate(http.Header, *http.Request) (*authn.Identity, error) { return s.id, nil }
+
+// TestIdentityIsChangedByNobody: it belongs to all requests that bring the same
+// token, at the same time. The race detector looks on.
+func TestIdentityIsChangedByNobody(t *testing.T) {
+	up := record(t, "")
+	everything := proxy.Access{
+		Any: proxy.Rules{Groups: []string{"ml-users"}, Roles: []string{"none"}, Scopes: []string{"none"}},
+		All: proxy.Rules{Domains: []string{"example.com"}, Emails: []string{"alice@example.com"}},
+		None: proxy.Rules{
+			Groups: []string{"banned"}, Emails: []string{"eve@example.com"}, Domains: []string{"evil.example"},
+			Claims: map[string][]string{"department": {"sales"}},
+		},
+	}
+	h := open(t, proxy.Config{Authenticator: same{people["alice"]}, Routes: []proxy.Route{{
+		Name: "m", Access: &everything, Transport: to(t, up.url()), IdentityHeaders: []string{"user", "email", "groups"},
+		RateLimit: &proxy.RateLimit{Requests: 1000, Per: time.Minute, By: proxy.ByClient},
+	}}})
+	before := fmt.Sprintf("%#v", *people["alice"])
+	var all sync.WaitGroup
+	for range 10 {
+		for target, method := range map[string]string{"/models/m": "POST", "/": "GET", "/oauth2/userinfo": "GET", "/oauth2/auth?route=m": "GET", "/oauth2/auth?allowed_groups=ml-users": "GET"} {
+			all.Go(func() {
+				if a := h.ask(t, method, target, ""); a.status/100 != 2 {
+					t.Errorf("%s: %d %s", target, a.status, a.body)
+				}
+			})
+		}
+	}
+	all.Wait()
+	if after := fmt.Sprintf("%#v", *people["alice"]); after != before {
+		t.Errorf("it was\n%s\nand is\n%s", before, after)
 	}
 }
 

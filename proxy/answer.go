@@ -75,8 +75,8 @@ func (a *answer) Write(p []byte) (int, error) {
 }
 
 func (a *answer) addAlways(h http.Header) {
-	h["X-Request-Id"] = a.id
 	a.cors.addTo(h, a.r)
+	h["X-Request-Id"] = a.id
 	for name, values := range a.always {
 		if name == "Vary" || name == "Set-Cookie" {
 			h[name] = join(h[name], values)

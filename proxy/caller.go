@@ -28,7 +28,9 @@ func callerOf(r *http.Request, trusted []netip.Prefix, public *url.URL) caller {
 	if r.TLS != nil {
 		c.scheme = "https"
 	}
-	if peer.IsValid() {
+	if host, _, _ := strings.Cut(r.RemoteAddr, ":"); peer.Is4() && host != "" && host[0] != '[' {
+		c.chain = host // there is one way to write an IPv4 address
+	} else if peer.IsValid() {
 		c.chain = peer.String()
 	}
 	if within(trusted, peer) {

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -34,7 +33,7 @@ type exchange struct {
 
 	counted [2]*atomic.Int64 // of its route, that x is in
 	follows bool             // the caller's trace goes on
-	traced  func(*Record)     // ends the span of x; nil: there is none
+	traced  func(*Record)    // ends the span of x; nil: there is none
 
 	trace   upstream.Trace
 	clock   *clock
@@ -69,7 +68,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	path, _, _ := strings.Cut(r.RequestURI, "?")
 	x.record = Record{
 		Start:     time.Now(),
-		RequestID: requestID(r),
+		RequestID: p.requestID(r),
 		Method:    r.Method,
 		Path:      path,
 		Host:      r.Host,
@@ -150,10 +149,10 @@ var errClientGone = errors.New("the caller left")
 
 // requestID returns the caller's X-Request-Id, or a new one. Azure ML refuses
 // ids of over 100 characters with 431, and a log must not be written by a caller.
-func requestID(r *http.Request) string {
+func (p *Proxy) requestID(r *http.Request) string {
 	if ids := r.Header.Values("X-Request-Id"); len(ids) == 1 && len(ids[0]) <= 100 && ids[0] != "" &&
 		!strings.ContainsFunc(ids[0], func(c rune) bool { return c > '~' || !isAlnum(byte(c)) && !strings.ContainsRune("-._~:/+=@|", c) }) {
 		return ids[0]
 	}
-	return rand.Text()
+	return p.chance.text()
 }

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +24,11 @@ func (x *exchange) forward() *refusal {
 	var body io.ReadCloser
 	if x.in != nil {
 		x.in.forward()
-		// The unwrapped ResponseWriter: net/http closes the connection through it.
-		body = http.MaxBytesReader(x.w.ResponseWriter, x.in, rt.maxBody)
+		body = x.in
+		if x.r.ContentLength < 0 { // else it is known to be small enough
+			// The unwrapped ResponseWriter: net/http closes the connection through it.
+			body = http.MaxBytesReader(x.w.ResponseWriter, x.in, rt.maxBody)
+		}
 	}
 	x.clock = &x.room.clock
 	ctx := x.clock.start(x.r.Context(), x, body)
@@ -108,7 +112,7 @@ func modifyResponse(res *http.Response) error {
 	}
 	x.record.Began = time.Since(x.record.Start)
 	x.record.UpstreamStatus = res.StatusCode
-	x.record.UpstreamRequestID = cut(firstOf(res.Header, "X-Ms-Request-Id", "X-Request-Id"), 100)
+	x.record.UpstreamRequestID = cut(cmp.Or(first(res.Header["X-Ms-Request-Id"]), first(res.Header["X-Request-Id"])), 100)
 	if err := checkStatus(res); err != nil {
 		return err
 	}
@@ -206,13 +210,11 @@ func (b *buffers) Put(p []byte) {
 	}
 }
 
-func firstOf(h http.Header, names ...string) string {
-	for _, name := range names {
-		if v := h.Get(name); v != "" {
-			return v
-		}
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
 	}
-	return ""
+	return values[0]
 }
 
 func cut(s string, most int) string { return s[:min(len(s), most)] }

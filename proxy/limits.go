@@ -114,23 +114,23 @@ type meter struct {
 
 	rate    rate.Limit
 	common  []byte                            // of all keys
-	buckets *lru.Cache[string, *rate.Limiter] // those of this process
+	buckets *lru.Cache[bucket, *rate.Limiter] // those of this process
 }
 
 func newMeter(shared Limiter, route string, limit RateLimit) (*meter, error) {
 	m := &meter{limit: limit, route: route, shared: shared, rate: rate.Limit(float64(limit.Requests) / limit.Per.Seconds())}
 	m.common = parts(nil, route, string(limit.By), strconv.Itoa(limit.Requests), limit.Per.String(), strconv.Itoa(limit.Burst))
 	var err error
-	m.buckets, err = lru.New[string, *rate.Limiter](maxBuckets)
+	m.buckets, err = lru.New[bucket, *rate.Limiter](maxBuckets)
 	return m, err
 }
 
 // take takes from the shared bucket, or from this process's own while that cannot
 // be had: a limit that is kept by each replica alone is better than no model, and
 // than no limit.
-func (m *meter) take(ctx context.Context, key string) time.Duration {
+func (m *meter) take(ctx context.Context, key bucket) time.Duration {
 	if m.shared != nil {
-		if wait, err := m.shared.Take(ctx, key, m.limit); err == nil {
+		if wait, err := m.shared.Take(ctx, base64.RawURLEncoding.EncodeToString(key[:]), m.limit); err == nil {
 			return wait
 		}
 	}
@@ -143,7 +143,7 @@ func (m *meter) take(ctx context.Context, key string) time.Duration {
 	return wait
 }
 
-func (m *meter) bucket(key string) *rate.Limiter {
+func (m *meter) bucket(key bucket) *rate.Limiter {
 	if b, ok := m.buckets.Get(key); ok {
 		return b
 	}
@@ -154,13 +154,16 @@ func (m *meter) bucket(key string) *rate.Limiter {
 	return b
 }
 
+// A bucket is one by its name.
+type bucket [16]byte
+
 // key names the caller's bucket. It is a digest: of one length however long a
 // subject is, and whoever lists the keys of a store reads no subject or address
 // in them. It covers the limit, so that a changed one begins with full buckets.
-func (m *meter) key(id *authn.Identity, from netip.Addr) string {
+func (m *meter) key(id *authn.Identity, from netip.Addr) bucket {
 	var room [256]byte
 	sum := sha256.Sum256(m.whose(append(room[:0], m.common...), id, from))
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
+	return bucket(sum[:16])
 }
 
 // whose says who shares a bucket with the caller.

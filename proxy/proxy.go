@@ -39,6 +39,7 @@ type Proxy struct {
 	endpoints map[string]endpoint
 	pages     *pages
 	buffers   buffers
+	chance    chance
 }
 
 // New returns a Proxy. Its error names every field that is wrong, and every one

@@ -1,8 +1,6 @@
 package proxy
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"net/http"
 	"strings"
 	"time"
@@ -26,9 +24,7 @@ func (x *exchange) follow() {
 	case parent != "":
 		x.record.TraceParent = parent
 	default:
-		var id [24]byte
-		_, _ = rand.Read(id[:]) // never fails
-		x.record.TraceParent = "00-" + hex.EncodeToString(id[:16]) + "-" + hex.EncodeToString(id[16:]) + "-00"
+		x.record.TraceParent = x.p.chance.traceParent()
 	}
 }
 
