@@ -30,10 +30,10 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // take makes what may pass of the upstream's fields those of this one, as they are;
 // ReverseProxy would copy them one by one. Of those that it leaves it looks at the
 // media type alone, and only a stream of events means anything to it.
-func (a *answer) take(from http.Header) {
+func (a *answer) take(from http.Header, public bool) {
 	h := a.Header()
 	for name, values := range from {
-		if !removedAnswer(name) {
+		if !removedAnswer(name) && (public || !forCaches(name)) {
 			h[name] = values
 		}
 	}

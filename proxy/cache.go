@@ -16,16 +16,16 @@ func keepPrivate(h http.Header) {
 		h.Set("Cache-Control", private(strings.ToLower(strings.Join(said, ","))))
 	}
 	h["Vary"] = join(h["Vary"], byCaller)
-	// Each goes before Cache-Control in some cache (RFC 9213), or is all that one of
-	// HTTP/1.0 knows.
-	for name := range h {
-		if strings.HasSuffix(name, "Cdn-Cache-Control") {
-			delete(h, name)
-		}
+}
+
+// forCaches reports whether a field goes before Cache-Control in some cache (RFC
+// 9213), or is all that one of HTTP/1.0 knows. No answer that is one caller's has one.
+func forCaches(name string) bool {
+	switch name {
+	case "Surrogate-Control", "Edge-Control", "Expires":
+		return true
 	}
-	for _, name := range []string{"Surrogate-Control", "Edge-Control", "Expires"} {
-		delete(h, name)
-	}
+	return strings.HasSuffix(name, "Cdn-Cache-Control")
 }
 
 // private returns what is left of the model's directives (RFC 9111 section 5.2.2).

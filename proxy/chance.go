@@ -3,26 +3,28 @@ package proxy
 import (
 	"crypto/rand"
 	"encoding/hex"
+	mathrand "math/rand/v2"
 	"sync"
 )
 
-// chance makes identifiers of requests and traces, of crypto/rand's bytes, which it
-// fetches some at a time: each fetch costs as much as an identifier. None is a secret,
-// so that it does not matter that those to come are in memory already.
+// chance makes identifiers of requests and traces. They have to be different, and
+// are no secrets: they come of one seed, since to ask the system for each of them
+// costs more than all that is done with them.
 type chance struct {
-	mu   sync.Mutex
-	room [1024]byte
-	left []byte // of room
+	mu  sync.Mutex
+	all *mathrand.ChaCha8
+}
+
+func newChance() *chance {
+	var seed [32]byte
+	_, _ = rand.Read(seed[:]) // never fails, as crypto/rand documents
+	return &chance{all: mathrand.NewChaCha8(seed)}
 }
 
 func (c *chance) read(p []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.left) < len(p) {
-		_, _ = rand.Read(c.room[:]) // never fails, as crypto/rand documents
-		c.left = c.room[:]
-	}
-	c.left = c.left[copy(p, c.left):]
+	_, _ = c.all.Read(p) // never fails either
 }
 
 // text returns 130 bits in the alphabet of base32 (RFC 4648 section 6).

@@ -45,10 +45,29 @@ type exchange struct {
 		intake intake
 		clock  clock
 		party  party
+		scope  scope
 	}
 }
 
+// A scope is the context of what is done for an exchange: the functions of
+// ReverseProxy find it there, and the Transport what to fill.
+type scope struct {
+	context.Context //nolint:containedctx // it is one
+	x               *exchange
+}
+
 type exchangeKey struct{}
+
+// Value implements [context.Context].
+func (s *scope) Value(key any) any {
+	switch key {
+	case exchangeKey{}:
+		return s.x
+	case upstream.TraceKey{}:
+		return &s.x.trace
+	}
+	return s.Context.Value(key)
+}
 
 func exchangeOf(ctx context.Context) *exchange {
 	x, _ := ctx.Value(exchangeKey{}).(*exchange)

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -31,10 +30,9 @@ func (x *exchange) forward() *refusal {
 		}
 	}
 	x.clock = &x.room.clock
-	ctx := x.clock.start(x.r.Context(), x, body)
+	x.room.scope = scope{x.clock.start(x.r.Context(), x, body), x}
 	defer x.clock.end()
-	ctx = upstream.WithTrace(ctx, &x.trace)
-	in := x.r.WithContext(context.WithValue(ctx, exchangeKey{}, x))
+	in := x.r.WithContext(&x.room.scope)
 	// outbound reads the caller's header, and ReverseProxy need not copy it first. A
 	// caller's trailer is merged into headers by some servers.
 	in.Header, in.Trailer = nil, nil
@@ -125,7 +123,7 @@ func modifyResponse(res *http.Response) error {
 		x.clock.enter(res, x.route.idle, x.expires(true))
 		x.count(&x.route.load.websockets)
 	} else {
-		x.w.take(res.Header)
+		x.w.take(res.Header, x.route.public)
 		harden(x.w.Header(), x.route.public)
 		x.clock.watch(res, x.route.idle, x.expires(false))
 		if res.ContentLength < 0 {

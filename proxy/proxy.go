@@ -39,7 +39,7 @@ type Proxy struct {
 	endpoints map[string]endpoint
 	pages     *pages
 	buffers   buffers
-	chance    chance
+	chance    *chance
 }
 
 // New returns a Proxy. Its error names every field that is wrong, and every one
@@ -49,6 +49,7 @@ func New(c Config) (*Proxy, error) {
 		authenticator: c.Authenticator, login: c.Login, publicURL: c.PublicURL, issuers: slices.Clone(c.Issuers),
 		trusted: slices.Clone(c.TrustedProxies), record: c.Record, trace: c.Trace, limiter: c.Limiter, admitter: c.Admit, ready: c.Ready, keepsGroup: c.KeepsGroup,
 		readTimeout: cmp.Or(c.ReadTimeout, defaultRead), bodyTimeout: cmp.Or(c.BodyTimeout, defaultBody),
+		chance:  newChance(),
 		ongoing: newOngoing(c.Sessions, cmp.Or(c.SweepEvery, defaultSweep)),
 	}
 	var errs []error

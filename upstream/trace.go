@@ -19,15 +19,16 @@ type Trace struct {
 	Resent  time.Time // when it did; zero if it did not
 }
 
-type traceKey struct{}
+// TraceKey is what a context has a *Trace under that [Transport] is to fill.
+type TraceKey struct{}
 
 // WithTrace returns a context that makes Transport fill t.
 func WithTrace(ctx context.Context, t *Trace) context.Context {
-	return context.WithValue(ctx, traceKey{}, t)
+	return context.WithValue(ctx, TraceKey{}, t)
 }
 
 func traceOf(ctx context.Context) *Trace {
-	if t, ok := ctx.Value(traceKey{}).(*Trace); ok {
+	if t, ok := ctx.Value(TraceKey{}).(*Trace); ok {
 		return t
 	}
 	return &Trace{}

@@ -1,8 +1,6 @@
 package telemetry
 
 import (
-	"time"
-
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -38,7 +36,7 @@ func (c *core) access(level zapcore.Level, name string, columns []column, r *pro
 	b := append((*buffer)[:0], `{"level":"`...)
 	b = append(b, level.String()...)
 	b = append(b, `","time":"`...)
-	b = time.Now().AppendFormat(b, timeLayout)
+	b = r.Start.Add(r.Duration).AppendFormat(b, timeLayout)
 	b = append(b, `","logger":`...)
 	b = appendText(b, name, maxWord)
 	b = append(b, `,"msg":"request"`...)

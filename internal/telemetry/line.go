@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"bytes"
 	"strconv"
 	"time"
 	"unicode"
@@ -79,12 +80,31 @@ func appendColumns(b []byte, columns []column, r *proxy.Record) []byte {
 		case isNumber:
 			b = strconv.AppendInt(b, v.number, 10)
 		case isSeconds:
-			b = strconv.AppendFloat(b, time.Duration(v.number).Seconds(), 'f', -1, 64)
+			b = appendSeconds(b, v.number)
 		case isTrue:
 			b = append(b, "true"...)
 		}
 	}
 	return b
+}
+
+// appendSeconds adds nanoseconds as a number of seconds, with as many decimals as it
+// takes.
+func appendSeconds(b []byte, nanoseconds int64) []byte {
+	if nanoseconds < 0 {
+		b, nanoseconds = append(b, '-'), -nanoseconds
+	}
+	b = strconv.AppendInt(b, nanoseconds/1e9, 10)
+	rest := nanoseconds % 1e9
+	if rest == 0 {
+		return b
+	}
+	b = append(b, ".000000000"...)
+	for i := len(b) - 1; rest > 0; i-- {
+		b[i] += byte(rest % 10)
+		rest /= 10
+	}
+	return bytes.TrimRight(b, "0")
 }
 
 // zapFields returns the columns of r for an encoder of zap's.
@@ -124,7 +144,12 @@ func cut(s string, most int) string {
 func appendText(b []byte, s string, most int) []byte {
 	b = append(b, '"')
 	s = cut(s, most)
-	for i := 0; i < len(s); {
+	plain := 0 // most texts are, to the end
+	for plain < len(s) && isPlain(s[plain]) {
+		plain++
+	}
+	b = append(b, s[:plain]...)
+	for i := plain; i < len(s); {
 		c := s[i]
 		if ' ' <= c && c <= '~' {
 			if c == '"' || c == '\\' {
@@ -144,6 +169,9 @@ func appendText(b []byte, s string, most int) []byte {
 	}
 	return append(b, '"')
 }
+
+// isPlain reports whether c stands in a JSON string as it is.
+func isPlain(c byte) bool { return ' ' <= c && c <= '~' && c != '"' && c != '\\' }
 
 // appendEscaped adds r as \uXXXX, beyond that range as two of them.
 func appendEscaped(b []byte, r rune) []byte {
