@@ -1,9 +1,12 @@
 package main
 
 import (
+	"context"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"testing"
+	"time"
 )
 
 func TestMemoryLimit(t *testing.T) {
@@ -22,20 +25,73 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-// TestCollectorHeedsTheEnvironment looks at the settings of this process, and puts
-// them back.
-func TestCollectorHeedsTheEnvironment(t *testing.T) {
+// asItWas puts the settings of this process back when the test ends.
+func asItWas(t *testing.T) {
+	t.Helper()
 	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(math.MaxInt64)
 	t.Cleanup(func() { debug.SetGCPercent(percent); debug.SetMemoryLimit(limit) })
-	tuneCollector([]string{"PATH=/bin", "GOGC=50", "GOMEMLIMIT=1GiB"})
+}
+
+func TestCollectorHeedsTheEnvironment(t *testing.T) {
+	asItWas(t)
+	tuneCollector(t.Context(), []string{"PATH=/bin", "GOGC=50", "GOMEMLIMIT=1GiB"})
 	if got := debug.SetGCPercent(100); got != 100 {
 		t.Errorf("GOGC was set to %d", got)
 	}
 	if got := debug.SetMemoryLimit(-1); got != math.MaxInt64 {
 		t.Errorf("GOMEMLIMIT was set to %d", got)
 	}
-	tuneCollector([]string{"GOMEMLIMIT=1GiB"})
-	if got := debug.SetGCPercent(100); got != gcPercent {
-		t.Errorf("GOGC is %d, want %d", got, gcPercent)
+}
+
+func TestHeadroomIsTheSameUntilMoreIsInUse(t *testing.T) {
+	for used, want := range map[uint64]int{
+		0: 700, smallest: 700, headroom / 4: 400, headroom / 2: 200, headroom: 100, 10 * headroom: 100, math.MaxUint64: 100,
+	} {
+		if got := percentFor(used); got != want {
+			t.Errorf("%d bytes in use: GOGC %d, want %d", used, got, want)
+		}
+	}
+}
+
+// TestCollectorIsAdaptedToWhatIsInUse holds much, and then lets it go.
+func TestCollectorIsAdaptedToWhatIsInUse(t *testing.T) {
+	asItWas(t)
+	(&pacer{done: t.Context().Done()}).adapt()
+	until(t, "little is in use", func() bool { return read("/gc/gogc:percent") > 200 })
+	held := make([]byte, 4*headroom)
+	until(t, "much is in use", func() bool { return read("/gc/gogc:percent") == 100 })
+	runtime.KeepAlive(held)
+	until(t, "little is in use again", func() bool { return read("/gc/gogc:percent") > 200 })
+}
+
+func TestWhatIsFreeIsReturnedAtRest(t *testing.T) {
+	asItWas(t)
+	debug.SetGCPercent(-1) // nobody else collects
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); tidy(ctx, time.Millisecond) }()
+	before := read("/memory/classes/heap/released:bytes")
+	garbage = make([]byte, 64<<20)
+	garbage = nil
+	for deadline := time.Now().Add(time.Minute); read("/memory/classes/heap/released:bytes") < before+32<<20; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nothing was returned")
+		}
+	}
+	cancel()
+	<-done
+}
+
+// garbage is where the compiler cannot see that nobody needs it.
+var garbage []byte
+
+// until collects until something is so.
+func until(t *testing.T, what string, so func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !so(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%s, and GOGC is %d", what, read("/gc/gogc:percent"))
+		}
+		runtime.GC()
 	}
 }

@@ -65,7 +65,7 @@ func serve(cmd *cobra.Command, environ []string) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	tuneCollector(environ)
+	tuneCollector(cmd.Context(), environ)
 	load := func() (*config.Settings, error) { return app.Load(environ) }
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, syscall.SIGHUP)
