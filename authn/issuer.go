@@ -62,19 +62,17 @@ func (i Issuer) scheme() string { return i.URL[:strings.IndexByte(i.URL, ':')] }
 // entra splits the address of an Entra issuer into its host, the tenant, and
 // the prefix that the v1 form of the same issuer has.
 func (i Issuer) entra() (host, tenant, v1 string, ok bool) {
-	u, err := url.Parse(i.URL)
-	if err != nil || u.Scheme != "https" {
+	rest, secure := strings.CutPrefix(i.URL, "https://")
+	host, path, _ := strings.Cut(rest, "/")
+	tenant, ok = strings.CutSuffix(path, "/v2.0")
+	if !secure || !ok || tenant == "" || strings.Contains(tenant, "/") {
 		return "", "", "", false
 	}
-	tenant, ok = strings.CutSuffix(strings.TrimPrefix(u.Path, "/"), "/v2.0")
-	if !ok || tenant == "" || strings.Contains(tenant, "/") {
-		return "", "", "", false
-	}
-	switch u.Host {
+	switch host {
 	case "login.microsoftonline.com", "login.microsoftonline.us":
-		return u.Host, tenant, "https://sts.windows.net/", true
+		return host, tenant, "https://sts.windows.net/", true
 	case "login.partner.microsoftonline.cn":
-		return u.Host, tenant, "https://sts.chinacloudapi.cn/", true
+		return host, tenant, "https://sts.chinacloudapi.cn/", true
 	}
 	return "", "", "", false
 }

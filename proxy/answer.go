@@ -30,18 +30,17 @@ func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 // take makes what may pass of the upstream's fields those of this one, as they are;
 // ReverseProxy would copy them one by one. Of those that it leaves it looks at the
 // media type alone, and only a stream of events means anything to it.
-func (a *answer) take(from http.Header, public bool) {
+func (a *answer) take(res *http.Response, public bool) {
 	h := a.Header()
-	for name, values := range from {
+	for name, values := range res.Header {
 		if !removedAnswer(name) && (public || !forCaches(name)) {
 			h[name] = values
 		}
 	}
-	kind := from["Content-Type"]
-	clear(from)
-	if len(kind) > 0 && strings.Contains(strings.ToLower(kind[0]), "event-stream") {
+	res.Header = nil
+	if kind := h["Content-Type"]; len(kind) > 0 && strings.Contains(strings.ToLower(kind[0]), "event-stream") {
 		delete(h, "Content-Type")
-		from["Content-Type"] = kind
+		res.Header = http.Header{"Content-Type": kind}
 	}
 }
 

@@ -92,7 +92,7 @@ func (p *Proxy) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		Path:      path,
 		Host:      r.Host,
 		Proto:     r.Proto,
-		UserAgent: r.UserAgent(),
+		UserAgent: first(r.Header["User-Agent"]),
 		Address:   x.caller.address,
 	}
 	x.w.id = x.values.of(x.record.RequestID)
@@ -169,7 +169,7 @@ var errClientGone = errors.New("the caller left")
 // requestID returns the caller's X-Request-Id, or a new one. Azure ML refuses
 // ids of over 100 characters with 431, and a log must not be written by a caller.
 func (p *Proxy) requestID(r *http.Request) string {
-	if ids := r.Header.Values("X-Request-Id"); len(ids) == 1 && len(ids[0]) <= 100 && ids[0] != "" &&
+	if ids := r.Header["X-Request-Id"]; len(ids) == 1 && len(ids[0]) <= 100 && ids[0] != "" &&
 		!strings.ContainsFunc(ids[0], func(c rune) bool { return c > '~' || !isAlnum(byte(c)) && !strings.ContainsRune("-._~:/+=@|", c) }) {
 		return ids[0]
 	}

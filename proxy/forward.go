@@ -123,7 +123,7 @@ func modifyResponse(res *http.Response) error {
 		x.clock.enter(res, x.route.idle, x.expires(true))
 		x.count(&x.route.load.websockets)
 	} else {
-		x.w.take(res.Header, x.route.public)
+		x.w.take(res, x.route.public)
 		harden(x.w.Header(), x.route.public)
 		x.clock.watch(res, x.route.idle, x.expires(false))
 		if res.ContentLength < 0 {

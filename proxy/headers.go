@@ -9,7 +9,7 @@ import (
 	"amlproxy/authn"
 )
 
-func isWebSocket(h http.Header) bool { return strings.EqualFold(h.Get("Upgrade"), "websocket") }
+func isWebSocket(h http.Header) bool { return strings.EqualFold(first(h["Upgrade"]), "websocket") }
 
 // Fields of an upstream's answer that would speak for the proxy's own origin, in
 // the spelling of net/http: its cookies, its challenges (they would ask callers
@@ -28,6 +28,9 @@ var (
 // scrubTrailer removes them from an answer's trailer, and the fields that must
 // not stand in one because they frame or route a message (RFC 9110 section 6.5.1).
 func scrubTrailer(h http.Header) {
+	if len(h) == 0 {
+		return
+	}
 	scrubAnswer(h)
 	for _, name := range []string{"Connection", "Content-Encoding", "Content-Length", "Content-Type", "Host", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
 		delete(h, name)

@@ -49,7 +49,7 @@ func hasBody(r *http.Request) bool { return r.Body != nil && r.Body != http.NoBo
 func (in *intake) begin(w http.ResponseWriter, r *http.Request, most time.Duration) {
 	in.body, in.caller, in.most, in.http1 = r.Body, w, most, r.ProtoMajor == 1
 	// To read a byte would be to ask for all of a body that is held back until then.
-	in.small = r.ContentLength <= restSize && r.Header.Get("Expect") == ""
+	in.small = r.ContentLength <= restSize && len(r.Header["Expect"]) == 0
 }
 
 // deadline is when whoever reads waits no longer; zero lifts it.

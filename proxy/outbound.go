@@ -91,9 +91,11 @@ const ours = 6
 // server (CVE-2025-64484), "Content_Length" that of the length, and only the server
 // knows of which others that is true.
 func removed(name string) bool {
-	switch name { // most requests have nothing else that passes
+	switch name { // most requests have nothing else
 	case "Accept", "Accept-Encoding", "Accept-Language", "Content-Type", "User-Agent":
 		return false
+	case "Authorization", "Content-Length", "Cookie":
+		return true
 	}
 	var room [64]byte // most names are shorter
 	folded := room[:0]

@@ -167,7 +167,7 @@ func validHost(host string) bool {
 	}
 	if host[0] != '[' {
 		name, port, hasPort := strings.Cut(host, ":")
-		return name != "" && !strings.ContainsFunc(name, notHostRune) && (!hasPort || validPort(port))
+		return validName(name) && (!hasPort || validPort(port))
 	}
 	name, after, closed := strings.Cut(host[1:], "]")
 	if !closed || name == "" || strings.Trim(name, "0123456789abcdefABCDEF:.") != "" {
@@ -191,8 +191,13 @@ func validPort(port string) bool {
 	return port != "" && len(port) <= 5 && strings.Trim(port, "0123456789") == ""
 }
 
-func notHostRune(r rune) bool {
-	return r > unicode.MaxASCII || r != '-' && r != '.' && r != '_' && !isAlnum(byte(r))
+func validName(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; c != '-' && c != '.' && c != '_' && !isAlnum(c) {
+			return false
+		}
+	}
+	return name != ""
 }
 
 func isPathByte(c byte) bool { return isUnreserved(c) || strings.IndexByte("!$&'()*+,=:@", c) >= 0 }
