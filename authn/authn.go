@@ -124,22 +124,14 @@ func (e *Error) Unwrap() []error {
 // a bad bearer token is never made good by a cookie beside it.
 func FirstOf(authenticators ...Authenticator) Authenticator { return firstOf(authenticators) }
 
-// isNone is errors.Is with ErrNone, which every request with a session asks.
-func isNone(err error) bool {
-	if e, ok := err.(*Error); ok { //nolint:errorlint // others are looked into below
-		return e.Kind == ErrNone //nolint:errorlint // Kind is one of the four
-	}
-	return errors.Is(err, ErrNone)
-}
-
 type firstOf []Authenticator
 
 func (all firstOf) Authenticate(answer http.Header, r *http.Request) (*Identity, error) {
 	for _, a := range all {
 		id, err := a.Authenticate(answer, r)
-		if !isNone(err) {
+		if !errors.Is(err, ErrNone) {
 			return id, err
 		}
 	}
-	return nil, &Error{Kind: ErrNone}
+	return nil, ErrNone
 }

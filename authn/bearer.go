@@ -144,7 +144,7 @@ func asBearer(err error) error {
 // fields are refused: what stands before or behind us might read the other one.
 func bearerToken(fields []string) (string, error) {
 	if len(fields) == 0 {
-		return "", &Error{Kind: ErrNone}
+		return "", ErrNone
 	}
 	if len(fields) > 1 {
 		return "", malformed("more than one Authorization field")
@@ -154,7 +154,7 @@ func bearerToken(fields []string) (string, error) {
 	case strings.EqualFold(scheme, "Bearer"): // RFC 9110 section 11.1
 		return strings.Trim(token, " "), nil
 	case isScheme(scheme):
-		return "", &Error{Kind: ErrNone}
+		return "", ErrNone
 	}
 	return "", malformed("the Authorization field names no scheme")
 }

@@ -63,6 +63,7 @@ type unpacker struct {
 	rest  []byte
 	bad   bool
 	short strings.Builder // the texts that are, in one piece of memory
+	lists []string        // as are the texts of lists
 }
 
 const shortText = 256
@@ -143,11 +144,14 @@ func (u *unpacker) texts() []string {
 	if n == 0 {
 		return nil
 	}
-	list := make([]string, 0, n)
-	for range n {
-		list = append(list, u.text())
+	if cap(u.lists)-len(u.lists) < n {
+		u.lists = make([]string, 0, max(n, 8))
 	}
-	return list
+	from := len(u.lists)
+	for range n {
+		u.lists = append(u.lists, u.text())
+	}
+	return u.lists[from:len(u.lists):len(u.lists)]
 }
 
 func (u *unpacker) table() map[string][]string {

@@ -41,7 +41,7 @@ type sealer struct {
 }
 
 // A room is what a seal is opened in: every request of a session opens one.
-type room struct{ sealed, plain []byte }
+type room struct{ sealed, plain, context []byte }
 
 func newSealer(secrets []secret.Value, purpose string) (*sealer, error) {
 	aeads, err := deriveAEADs(secrets, purpose)
@@ -102,7 +102,7 @@ func (s *sealer) seal(name string, expires time.Time, plain []byte) string {
 	head := make([]byte, sealHeader, sealHeader+len(plain)+aead.Overhead())
 	head[0] = sealVersion
 	binary.BigEndian.PutUint64(head[1:], uint64(expires.Unix()))
-	sealed := aead.Seal(head, nil, plain, sealContext(head, name))
+	sealed := aead.Seal(head, nil, plain, sealContext(nil, head, name))
 	return base64.RawURLEncoding.EncodeToString(sealed)
 }
 
@@ -134,9 +134,10 @@ func (s *sealer) openIn(in *room, name, value string) ([]byte, time.Time, error)
 		return nil, time.Time{}, errSeal
 	}
 	head, body := sealed[:sealHeader], sealed[sealHeader:]
+	in.context = sealContext(in.context[:0], head, name)
 	expires := time.Unix(int64(binary.BigEndian.Uint64(head[1:])), 0)
 	for _, aead := range *s.aeads.Load() {
-		if plain, err := aead.Open(in.plain[:0], nil, body, sealContext(head, name)); err == nil {
+		if plain, err := aead.Open(in.plain[:0], nil, body, in.context); err == nil {
 			in.plain = plain
 			if !time.Now().Before(expires) {
 				return nil, time.Time{}, errSeal
@@ -147,8 +148,8 @@ func (s *sealer) openIn(in *room, name, value string) ([]byte, time.Time, error)
 	return nil, time.Time{}, errSeal
 }
 
-// sealContext is the additional data: the header has a fixed length, so header
-// and name cannot be shifted into each other (CVE-2023-35941).
-func sealContext(head []byte, name string) []byte {
-	return append(append(make([]byte, 0, sealHeader+len(name)), head[:sealHeader]...), name...)
+// sealContext appends the additional data to b: the header has a fixed length, so
+// header and name cannot be shifted into each other (CVE-2023-35941).
+func sealContext(b, head []byte, name string) []byte {
+	return append(append(b, head[:sealHeader]...), name...)
 }

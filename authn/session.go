@@ -102,8 +102,12 @@ func unpackSession(plain []byte) (*session, error) {
 // unpackUnless leaves the refresh token out if young says so of the claims.
 func unpackUnless(plain []byte, young func(claimed time.Time) bool) (*session, error) {
 	u := unpacker{rest: plain}
-	id := new(Identity)
-	found := &session{
+	both := new(struct {
+		session
+		of Identity
+	})
+	found, id := &both.session, &both.of
+	*found = session{
 		id: u.text(), created: u.instant(), used: u.moment(), claimed: u.instant(), turn: u.number(), identity: id,
 	}
 	for _, s := range []*string{

@@ -191,7 +191,7 @@ func (s *Sessions) known(id *Identity) *Identity {
 func (s *Sessions) find(r *http.Request, now time.Time, whole bool) (*session, error) {
 	values := s.cookies.values(r)
 	if len(values) == 0 && len(r.CookiesNamed(s.cookies.name())) == 0 {
-		return nil, &Error{Kind: ErrNone}
+		return nil, ErrNone
 	}
 	err := errSeal
 	for _, value := range values {

@@ -23,8 +23,6 @@ type Audit struct {
 	place *auditPlace
 	lost  func(lines int64)
 
-	first, last []column
-
 	mu      sync.Mutex
 	queue   []*auditLine
 	size    int           // bytes in it
@@ -49,11 +47,7 @@ var (
 // NewAudit returns an audit in file, or on stdout if that is "-". lost is told of
 // lines that stopped no request and could not be written.
 func NewAudit(file string, stdout io.Writer, lost func(lines int64)) *Audit {
-	first := auditColumns()
-	return &Audit{
-		place: newAuditPlace(file, stdout), lost: lost,
-		first: first, last: append(auditColumns(), endColumns()...),
-	}
+	return &Audit{place: newAuditPlace(file, stdout), lost: lost}
 }
 
 // Begin opens the file. A program that cannot keep the audit that it was asked for
@@ -79,7 +73,7 @@ func (a *Audit) End() error {
 // and returns nil when the operating system has it. It takes a second at most, and
 // no time at all while nothing is written.
 func (a *Audit) Admit(_ context.Context, r *proxy.Record) error {
-	line := &auditLine{text: a.line("attempt", a.first, r), written: make(chan error, 1)}
+	line := &auditLine{text: auditText("attempt", r, auditColumns), written: make(chan error, 1)}
 	if err := a.put(line); err != nil {
 		return err
 	}
@@ -98,18 +92,20 @@ func (a *Audit) Record(r *proxy.Record) {
 	if !r.Admitted {
 		return
 	}
-	if err := a.put(&auditLine{text: a.line("outcome", a.last, r)}); err != nil {
+	if err := a.put(&auditLine{text: auditText("outcome", r, auditColumns, endColumns)}); err != nil {
 		a.lost(1)
 	}
 }
 
-func (a *Audit) line(event string, columns []column, r *proxy.Record) []byte {
+func auditText(event string, r *proxy.Record, columns ...func(*line, *proxy.Record)) []byte {
 	b := append(make([]byte, 0, 512), `{"time":"`...)
 	b = time.Now().UTC().AppendFormat(b, timeLayout)
 	b = append(b, `","event":"`...)
-	b = append(b, event...)
-	b = append(b, '"')
-	return append(appendColumns(b, columns, r), '}', '\n')
+	l := line{json: append(append(b, event...), '"')}
+	for _, tell := range columns {
+		tell(&l, r)
+	}
+	return append(l.json, '}', '\n')
 }
 
 // put adds a line to those that wait.

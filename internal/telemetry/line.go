@@ -2,39 +2,13 @@ package telemetry
 
 import (
 	"bytes"
+	"net/netip"
 	"strconv"
 	"time"
 	"unicode"
 	"unicode/utf8"
 
 	"go.uber.org/zap"
-
-	"amlproxy/proxy"
-)
-
-// A column is a field that a line about a request may have.
-type column struct {
-	name, doc string
-	kind      string // as the reference calls it
-	value     func(*proxy.Record) value
-}
-
-// A value is what a line says in one column. The zero value is left out.
-type value struct {
-	is     kind
-	text   string
-	number int64
-	most   int // bytes of text
-}
-
-type kind uint8
-
-const (
-	isAbsent kind = iota
-	isText
-	isNumber
-	isSeconds
-	isTrue
 )
 
 // What a caller may fill a line with.
@@ -44,48 +18,82 @@ const (
 	maxError = 8 << 10 // a cause, a stack of a panic included
 )
 
-func text(s string) value             { return bounded(s, maxWord) }
-func number[N int | int64](n N) value { return value{is: isNumber, number: int64(n)} }
-func seconds(d time.Duration) value   { return value{is: isSeconds, number: int64(d)} }
-
-func bounded(s string, most int) value {
-	if s == "" {
-		return value{}
-	}
-	return value{is: isText, text: s, most: most}
+// A line is told the columns that a line about a request may have, one after the
+// other, and takes those that say something: as members of a JSON object that has
+// some already; as fields, for an encoder of zap's; or their names and what they
+// mean, for the reference. It does by itself what an encoder of any value would do,
+// since every request pays for it: BenchmarkAccessLine says what.
+type line struct {
+	json   []byte
+	fields *[]zap.Field // nil: json
+	told   *[]column    // nil: one of the two
 }
 
-func yes(b bool) value {
-	if !b {
-		return value{}
+// A column is what the reference says about one.
+type column struct{ name, doc, kind string }
+
+// begin reports whether a member of that name is to be added to json, and begins it.
+// If not, and other is something, it is put where else it goes.
+func (l *line) begin(name, doc, kind string, other func() zap.Field) bool {
+	switch {
+	case l.told != nil:
+		*l.told = append(*l.told, column{name, doc, kind})
+		return false
+	case l.fields != nil:
+		*l.fields = append(*l.fields, other())
+		return false
 	}
-	return value{is: isTrue}
+	l.json = append(l.json, ',', '"')
+	l.json = append(l.json, name...)
+	l.json = append(l.json, '"', ':')
+	return true
 }
 
-// appendColumns adds the columns of r to a JSON object that has members already.
-// It does by itself what an encoder of any value would do, since every request pays
-// for it: BenchmarkAccessLine says what.
-func appendColumns(b []byte, columns []column, r *proxy.Record) []byte {
-	for i := range columns {
-		v := columns[i].value(r)
-		if v.is == isAbsent {
-			continue
-		}
-		b = append(b, ',', '"')
-		b = append(b, columns[i].name...)
-		b = append(b, '"', ':')
-		switch v.is {
-		case isText:
-			b = appendText(b, v.text, v.most)
-		case isNumber:
-			b = strconv.AppendInt(b, v.number, 10)
-		case isSeconds:
-			b = appendSeconds(b, v.number)
-		case isTrue:
-			b = append(b, "true"...)
-		}
+func (l *line) text(name, doc, s string) { l.bounded(name, doc, s, maxWord) }
+
+func (l *line) bounded(name, doc, s string, most int) {
+	if s == "" && l.told == nil {
+		return
 	}
-	return b
+	if l.begin(name, doc, "string", func() zap.Field { return zap.String(name, cut(s, most)) }) {
+		l.json = appendText(l.json, s, most)
+	}
+}
+
+func (l *line) number(name, doc string, n int64) {
+	if l.begin(name, doc, "number", func() zap.Field { return zap.Int64(name, n) }) {
+		l.json = strconv.AppendInt(l.json, n, 10)
+	}
+}
+
+func (l *line) seconds(name, doc string, d time.Duration) {
+	if l.begin(name, doc, "seconds", func() zap.Field { return zap.Duration(name, d) }) {
+		l.json = appendSeconds(l.json, int64(d))
+	}
+}
+
+func (l *line) moment(name, doc string, t time.Time) {
+	if l.begin(name, doc, "RFC 3339", func() zap.Field { return zap.Time(name, t.UTC()) }) {
+		l.json = append(t.UTC().AppendFormat(append(l.json, '"'), timeLayout), '"')
+	}
+}
+
+func (l *line) address(name, doc string, a netip.Addr) {
+	if !a.IsValid() && l.told == nil {
+		return
+	}
+	if l.begin(name, doc, "string", func() zap.Field { return zap.String(name, a.String()) }) {
+		l.json = append(a.AppendTo(append(l.json, '"')), '"')
+	}
+}
+
+func (l *line) yes(name, doc string, b bool) {
+	if !b && l.told == nil {
+		return
+	}
+	if l.begin(name, doc, "boolean", func() zap.Field { return zap.Bool(name, b) }) {
+		l.json = append(l.json, "true"...)
+	}
 }
 
 // appendSeconds adds nanoseconds as a number of seconds, with as many decimals as it
@@ -105,26 +113,6 @@ func appendSeconds(b []byte, nanoseconds int64) []byte {
 		rest /= 10
 	}
 	return bytes.TrimRight(b, "0")
-}
-
-// zapFields returns the columns of r for an encoder of zap's.
-func zapFields(columns []column, r *proxy.Record) []zap.Field {
-	fields := make([]zap.Field, 0, len(columns))
-	for i := range columns {
-		name, v := columns[i].name, columns[i].value(r)
-		switch v.is {
-		case isText:
-			fields = append(fields, zap.String(name, cut(v.text, v.most)))
-		case isNumber:
-			fields = append(fields, zap.Int64(name, v.number))
-		case isSeconds:
-			fields = append(fields, zap.Duration(name, time.Duration(v.number)))
-		case isTrue:
-			fields = append(fields, zap.Bool(name, true))
-		case isAbsent:
-		}
-	}
-	return fields
 }
 
 // cut returns at most the first bytes of s, and a mark if there were more.
