@@ -24,7 +24,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	a := hold(p.op, r)
+	a := hold(http.HandlerFunc(p.op.authorize), r)
 	to := a.header.Get("Location")
 	if to == "" || strings.HasPrefix(to, p.loginURL("")) {
 		a.send(w)

@@ -61,7 +61,7 @@ func (p *Provider) handler(e Endpoint) http.Handler {
 	case Discovery:
 		return shared(http.HandlerFunc(p.discovery))
 	case Keys:
-		return shared(p.op)
+		return shared(http.HandlerFunc(p.op.publish))
 	case Authorization:
 		return http.HandlerFunc(p.authorize)
 	case LoginPage:
@@ -70,12 +70,16 @@ func (p *Provider) handler(e Endpoint) http.Handler {
 		return shared(http.HandlerFunc(p.token))
 	case UserInfo:
 		return shared(http.HandlerFunc(p.userinfo))
+	case Introspection:
+		return http.HandlerFunc(p.op.introspect)
+	case Revocation:
+		return http.HandlerFunc(p.op.revoke)
 	case EndSession:
 		return http.HandlerFunc(p.signOut)
 	case SignedOut:
 		return http.HandlerFunc(p.signedOut)
 	default:
-		return p.op
+		return http.NotFoundHandler()
 	}
 }
 

@@ -9,7 +9,7 @@ import "net/http"
 func (p *Provider) signOut(w http.ResponseWriter, r *http.Request) {
 	p.endSession(w, r)
 	w.Header().Set("Cache-Control", "no-store")
-	p.op.ServeHTTP(w, r)
+	p.op.endSession(w, r)
 }
 
 // signedOut is where a sign-out ends that names no address to return to.

@@ -2,7 +2,6 @@ package authntest
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/zitadel/oidc/v3/pkg/oidc"
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
@@ -27,7 +25,7 @@ type Provider struct {
 	path       string   // of base, without a slash at its end
 	keys       *keyring
 	store      *store
-	op         *op.Provider
+	op         *openID
 	pages      *pages
 	sameOrigin *http.CrossOriginProtection // for the login form: login CSRF
 
@@ -110,31 +108,8 @@ func newProvider(o Options, listening string) (*Provider, error) {
 		return nil, err
 	}
 	p.store = newStore(o, p.loginURL)
-	p.op, err = p.newOP()
-	return p, err
-}
-
-// newOP wires zitadel's provider. Its authorization callback, its device flow and
-// its CORS rules are not reachable: see ServeHTTP.
-func (p *Provider) newOP() (*op.Provider, error) {
-	config := &op.Config{
-		DefaultLogoutRedirectURI: p.url("/signed-out"),
-		CodeMethodS256:           true,
-		AuthMethodPost:           true,
-		AuthMethodPrivateKeyJWT:  true,
-		GrantTypeRefreshToken:    true,
-		SupportedScopes:          []string{oidc.ScopeOpenID, oidc.ScopeProfile, oidc.ScopeEmail, oidc.ScopeOfflineAccess},
-	}
-	if _, err := rand.Read(config.CryptoKey[:]); err != nil {
-		return nil, err
-	}
-	storage := &opStorage{store: p.store, keys: p.keys}
-	// The issuer has been checked: http is for loopback only.
-	o, err := op.NewProvider(config, storage, op.StaticIssuer(p.issuer), op.WithAllowInsecure(), op.WithCORSOptions(nil))
-	if err != nil {
-		return nil, fmt.Errorf("identity provider: %w", err)
-	}
-	return o, nil
+	p.op = newOpenID(&opStorage{store: p.store, keys: p.keys}, p.url("/signed-out"))
+	return p, nil
 }
 
 // Issuer returns the issuer, as it is in tokens and in the discovery document.

@@ -21,7 +21,7 @@ func (p *Provider) token(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "token requests are sent by POST", http.StatusMethodNotAllowed)
 		return
 	}
-	a := hold(p.op, r)
+	a := hold(http.HandlerFunc(p.op.exchange), r)
 	if body, ok := a.object(); ok && a.status == http.StatusOK {
 		if err := p.reissue(body); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
@@ -115,7 +115,7 @@ func (p *Provider) AccessToken(clientID, username string, scopes ...string) (str
 
 func (p *Provider) tokenRequest(c *registration, username string, scopes []string) (op.TokenRequest, error) {
 	if username == "" {
-		return (&opStorage{store: p.store, keys: p.keys}).ClientCredentialsTokenRequest(context.Background(), c.ID, scopes)
+		return p.op.storage.ClientCredentialsTokenRequest(context.Background(), c.ID, scopes)
 	}
 	u, ok := p.store.userNamed(username)
 	if !ok {

@@ -4,7 +4,7 @@ import "net/http"
 
 // userinfo is op's, with the challenges that RFC 6750 section 3 asks for.
 func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
-	a := hold(p.op, r)
+	a := hold(http.HandlerFunc(p.op.userinfo), r)
 	if a.status >= http.StatusBadRequest {
 		code := "invalid_token"
 		if body, ok := a.object(); ok && body["error"] == "insufficient_scope" {
