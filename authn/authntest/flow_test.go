@@ -211,6 +211,19 @@ func TestForeignRedirectURIIsNotFollowed(t *testing.T) {
 	}
 }
 
+// Nor to a registered one that a browser would run instead: the page of form_post
+// would hold it.
+func TestRedirectURIThatABrowserRunsIsNotFollowed(t *testing.T) {
+	run := []string{"javascript:alert(1)", "JavaScript:alert(1)", "data:text/html,x", "vbscript:x", "//evil.example/callback"}
+	p := newParty(t, func(o *authntest.Options) { o.Clients[0].RedirectURIs = run })
+	for _, uri := range run {
+		p.oauth2.RedirectURL = uri
+		for _, prompt := range []string{"login", "none login"} { // the second is an error, which is posted too
+			wantRefusedInPlace(t, p, p.oauth2.AuthCodeURL("s", oauth2.SetAuthURLParam("response_mode", "form_post"), oauth2.SetAuthURLParam("prompt", prompt)))
+		}
+	}
+}
+
 func wantRefusedInPlace(t *testing.T, p *party, address string) {
 	t.Helper()
 	browser := *p.browser

@@ -99,12 +99,10 @@ func newProvider(o Options, listening string) (*Provider, error) {
 		options: o, issuer: o.Issuer, base: base,
 		path:       strings.TrimSuffix(base.Path, "/"),
 		calls:      map[Endpoint]int{},
+		pages:      newPages(),
 		sameOrigin: http.NewCrossOriginProtection(),
 	}
 	if p.keys, err = newKeyring(o.Algorithm); err != nil {
-		return nil, err
-	}
-	if p.pages, err = newPages(); err != nil {
 		return nil, err
 	}
 	p.store = newStore(o, p.loginURL)
