@@ -3,17 +3,15 @@ package proxy
 import (
 	"bytes"
 	"crypto/sha256"
-	_ "embed" // the pages
+	_ "embed" // the style and the script
 	"encoding/base64"
-	"fmt"
-	"html/template"
+
+	g "maragu.dev/gomponents"
 
 	"amlproxy/authn"
 )
 
 var (
-	//go:embed pages/pages.html
-	pagesHTML string
 	//go:embed pages/style.css
 	styleCSS string
 	//go:embed pages/models.js
@@ -24,17 +22,12 @@ var (
 // but the models' own descriptions, and runs nothing but the script that its
 // policy names by its hash; so text that finds its way in stays text.
 type pages struct {
-	templates *template.Template
-	policy    string // Content-Security-Policy
+	policy string // Content-Security-Policy
 }
 
-func newPages() (*pages, error) {
-	templates, err := template.New("").Parse(pagesHTML)
-	if err != nil {
-		return nil, fmt.Errorf("parsing the pages: %w", err)
-	}
-	return &pages{templates: templates, policy: "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'; " +
-		"connect-src 'self'; img-src data:; style-src " + hashOf(styleCSS) + "; script-src " + hashOf(modelsJS)}, nil
+func newPages() *pages {
+	return &pages{policy: "default-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'; " +
+		"connect-src 'self'; img-src data:; style-src " + hashOf(styleCSS) + "; script-src " + hashOf(modelsJS)}
 }
 
 func hashOf(inline string) string {
@@ -42,53 +35,49 @@ func hashOf(inline string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// A page is what the templates are given.
+// A page is what its markup is made of.
 type page struct {
-	Title  string
-	Style  template.CSS
-	Script template.JS // empty: the page has none
-	Person string      // who is signed in, if it is known
-	Login  bool        // people can sign in and out here
+	title  string
+	script string // empty: the page has none
+	person string // who is signed in, if it is known
+	login  bool   // people can sign in and out here
 
-	Detail    string // of a refusal
-	RequestID string
-	Status    int
-	SignIn    string // where to
-	SignedOut bool   // just now
+	detail    string // of a refusal
+	requestID string
+	status    int
+	signIn    string // where to: a path of ours
+	signedOut bool   // just now
 
-	Models []listed
+	models []listed
 }
 
 func (p *pages) models(id *authn.Identity, login bool, models []listed) []byte {
-	return p.render("models", page{Title: "Models", Script: template.JS(modelsJS), Person: signedInAs(id), Login: login, Models: models}) //nolint:gosec // our own file
+	told := page{title: "Models", script: modelsJS, person: signedInAs(id), login: login, models: models}
+	return told.around(told.modelCards())
 }
 
 func (p *pages) signIn(id *authn.Identity, to string, signedOut bool) []byte {
-	title := "Sign in"
+	told := page{title: "Sign in", person: signedInAs(id), login: true, signIn: to, signedOut: signedOut}
 	if signedOut {
-		title = "You have signed out"
+		told.title = "You have signed out"
 	}
-	return p.render("sign-in", page{Title: title, Person: signedInAs(id), Login: true, SignIn: to, SignedOut: signedOut})
+	return told.around(told.signInCard())
 }
 
 func (p *pages) refusal(x *exchange, no *refusal) []byte {
-	told := page{Title: no.title, Detail: no.detail, RequestID: x.record.RequestID, Status: no.status}
-	told.Login = x.p.login != nil
-	told.Person = signedInAs(x.record.Identity)
-	if told.Login && (no.login || no.problem == "login-failed" || no.problem == "login-loop" || no.problem == "not-allowed") {
-		told.SignIn = "/oauth2/sign_in"
+	told := page{title: no.title, detail: no.detail, requestID: x.record.RequestID, status: no.status}
+	told.login = x.p.login != nil
+	told.person = signedInAs(x.record.Identity)
+	if told.login && (no.login || no.problem == "login-failed" || no.problem == "login-loop" || no.problem == "not-allowed") {
+		told.signIn = "/oauth2/sign_in"
 	}
-	return p.render("refusal", told)
+	return told.around(told.refusalCard())
 }
 
-// render fills a template. The templates are fixed and every page is rendered by a
-// test; should one fail all the same, the caller still gets an answer.
-func (p *pages) render(name string, data page) []byte {
-	data.Style = template.CSS(styleCSS) //nolint:gosec // our own file
+// around puts what all pages have around the content of one.
+func (p page) around(content g.Node) []byte {
 	var b bytes.Buffer
-	if err := p.templates.ExecuteTemplate(&b, name, data); err != nil {
-		return []byte("<!doctype html><title>amlproxy</title><p>This page could not be made.")
-	}
+	_ = p.document(content).Render(&b) // a buffer takes everything
 	return b.Bytes()
 }
 

@@ -82,9 +82,7 @@ func New(c Config) (*Proxy, error) {
 		return nil, fmt.Errorf("proxy: %w", err)
 	}
 	p.endpoints = p.newEndpoints()
-	if p.pages, err = newPages(); err != nil {
-		return nil, fmt.Errorf("proxy: %w", err)
-	}
+	p.pages = newPages()
 	return p, nil
 }
 
