@@ -15,17 +15,24 @@ import (
 // command returns the tree of commands over an environment.
 func command(environ []string) *cobra.Command {
 	serve := func(cmd *cobra.Command, _ []string) error { return serve(cmd, environ) }
+	var askedVersion bool
 	root := &cobra.Command{
 		Use:   "amlproxy",
 		Short: "Azure Machine Learning models behind a sign-in",
 		Long: "amlproxy signs callers in with OpenID Connect and calls Azure Machine Learning's scoring\n" +
 			"endpoints with the key or token that they want. It is configured by the environment; without a\n" +
 			"command it serves. To see it work without Azure: amlproxy demo",
-		Args: noArguments, RunE: serve,
+		Args: noArguments,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if askedVersion {
+				return printVersion(cmd, args)
+			}
+			return serve(cmd, args)
+		},
 		SilenceErrors: true, SilenceUsage: true,
 	}
-	root.Version = version()
-	root.SetVersionTemplate("{{.Version}}\n")
+	// Not cobra's own flag: to change what that prints takes a text/template.
+	root.Flags().BoolVarP(&askedVersion, "version", "v", false, "version for amlproxy")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(
@@ -38,13 +45,7 @@ func command(environ []string) *cobra.Command {
 			Use: "healthcheck", Short: "Exit 0 if the proxy on this machine is ready", Args: noArguments,
 			RunE: func(cmd *cobra.Command, _ []string) error { return healthcheck(cmd, environ) },
 		},
-		&cobra.Command{
-			Use: "version", Short: "Print the version", Args: noArguments,
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				_, err := fmt.Fprintln(cmd.OutOrStdout(), version())
-				return err
-			},
-		},
+		&cobra.Command{Use: "version", Short: "Print the version", Args: noArguments, RunE: printVersion},
 		demoCommand(environ),
 		doctorCommand(environ),
 		tokenCommand(environ),
@@ -58,6 +59,11 @@ func noArguments(cmd *cobra.Command, args []string) error {
 		return nil
 	}
 	return &usageError{fmt.Errorf("there is no %q here; see %s --help", args[0], cmd.CommandPath())}
+}
+
+func printVersion(cmd *cobra.Command, _ []string) error {
+	_, err := fmt.Fprintln(cmd.OutOrStdout(), version())
+	return err
 }
 
 func serve(cmd *cobra.Command, environ []string) error {
