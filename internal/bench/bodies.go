@@ -55,8 +55,8 @@ func (b *bench) pair(ctx context.Context, t *table, name string, one, other *pro
 		return err
 	}
 	for i, c := range []*crowd{first, second} {
-		t.row(name+": "+c.name, micro(value(rounds, i, slice.perRequest).median), ratio(rounds, i, slice.perRequest).text(i),
-			number(value(rounds, i, slice.rate).median), ratio(rounds, i, slice.rate).text(i))
+		t.row(name+": "+c.name, micro(value(rounds, i, slice.perRequest).median), ratio(rounds, i, 0, slice.perRequest).text(i),
+			number(value(rounds, i, slice.rate).median), ratio(rounds, i, 0, slice.rate).text(i))
 	}
 	return nil
 }

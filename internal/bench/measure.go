@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -28,6 +29,8 @@ const (
 const (
 	bare       = "bare reverse proxy"
 	bareAgain  = "the same once more"
+	bareBearer = "the same, sent the token"
+	bareCookie = "the same, sent the cookie"
 	withBearer = "bearer"
 	withCookie = "session"
 	fullBearer = "bearer, with log and limits"
@@ -37,10 +40,10 @@ const (
 // scoring is the request of most parts: 1 KiB, for an answer of 1 KiB.
 func scoring(field string) shape { return shape{path: "/models/model", field: field, body: 1 << 10} }
 
-// crowds starts the proxies and returns the callers of each. With log and limits
-// means that each request is written to the log, and counted against a rate limit
-// and a limit of requests at once.
-func (b *bench) crowds(ctx context.Context) ([]*crowd, error) {
+// crowds starts the proxies and returns the callers of each that is named. With log
+// and limits means that each request is written to the log, and counted against a
+// rate limit and a limit of requests at once.
+func (b *bench) crowds(ctx context.Context, names ...string) ([]*crowd, error) {
 	one, err := b.world.bare(ctx, b.world.engine.address, "")
 	if err != nil {
 		return nil, err
@@ -71,8 +74,12 @@ func (b *bench) crowds(ctx context.Context) ([]*crowd, error) {
 		process *process
 		field   string
 	}{
-		{bare, one, ""}, {bareAgain, two, ""}, {withBearer, quiet, token}, {withCookie, quiet, cookie}, {fullBearer, full, token}, {fullCookie, full, cookie},
+		{bare, one, ""}, {bareAgain, two, ""}, {bareBearer, one, token}, {bareCookie, one, cookie},
+		{withBearer, quiet, token}, {withCookie, quiet, cookie}, {fullBearer, full, token}, {fullCookie, full, cookie},
 	} {
+		if !slices.Contains(names, c.name) {
+			continue
+		}
 		made, err := c.process.driven(c.name, b.world.engine, shape{path: "/models/driven", field: c.field, body: 1 << 10})
 		if err != nil {
 			return nil, err
@@ -92,48 +99,56 @@ func (b *bench) leave(crowds []*crowd) {
 
 func rushing(_ context.Context, c *crowd) (slice, error) { return c.rush(turnTime) }
 
+// alike are the bare proxies that are sent what those with somebody to check are.
+func alike() map[string]string {
+	return map[string]string{withBearer: bareBearer, fullBearer: bareBearer, withCookie: bareCookie, fullCookie: bareCookie}
+}
+
 func measureCPU(ctx context.Context, b *bench) error {
-	crowds, err := b.crowds(ctx)
+	crowds, err := b.crowds(ctx, bare, bareAgain, bareBearer, bareCookie, withBearer, withCookie, fullBearer, fullCookie)
 	if err != nil {
 		return err
 	}
+	at := func(name string) int { return slices.IndexFunc(crowds, func(c *crowd) bool { return c.name == name }) }
 	defer b.leave(crowds)
 	rounds, err := compare(ctx, crowds, b.rounds(40), rushing)
 	if err != nil {
 		return err
 	}
-	t := b.table("cpu", "CPU per request, each proxy on one core that is busy", "", "CPU per request", "against bare", "requests/s", "against bare", "p50", "p99")
+	t := b.table("cpu", "CPU per request, each proxy on one core that is busy", "", "CPU per request", "against bare", "against bare, sent the same", "requests/s", "p50", "p99")
 	for i, c := range crowds {
-		cost := ratio(rounds, i, slice.perRequest)
-		t.row(c.name, micro(value(rounds, i, slice.perRequest).median), cost.text(i), number(value(rounds, i, slice.rate).median),
-			ratio(rounds, i, slice.rate).text(i), milli(value(rounds, i, at(.5)).median), milli(value(rounds, i, at(.99)).median))
+		cost, same := ratio(rounds, i, 0, slice.perRequest), ""
+		if like, ok := alike()[c.name]; ok {
+			against := ratio(rounds, i, at(like), slice.perRequest)
+			same = against.text(i)
+			b.reach(c.name+", sent the same", against)
+		}
+		t.row(c.name, micro(value(rounds, i, slice.perRequest).median), cost.text(i), same,
+			number(value(rounds, i, slice.rate).median), milli(value(rounds, i, quantileOf(.5)).median), milli(value(rounds, i, quantileOf(.99)).median))
 		b.reach(c.name, cost)
 	}
 	t.print(b.out)
-	busy, err := crowds[4].process.resident("VmHWM")
+	busy, err := crowds[at(fullBearer)].process.resident("VmHWM")
 	b.found("resident under load", float64(busy)/(1<<20))
 	return err
 }
 
 func (s slice) rate() float64 { return float64(s.requests) / s.took.Seconds() }
 
-// at returns what reads a quantile.
-func at(q float64) func(slice) float64 {
+// quantileOf returns what reads a quantile.
+func quantileOf(q float64) func(slice) float64 {
 	return func(s slice) float64 { return float64(quantile(s.latencies, q)) }
 }
 
 // measureAllocations asks the runtimes how much was allocated, before and after.
 func measureAllocations(ctx context.Context, b *bench) error {
-	crowds, err := b.crowds(ctx)
+	crowds, err := b.crowds(ctx, bare, withBearer, withCookie, fullBearer, fullCookie)
 	if err != nil {
 		return err
 	}
 	defer b.leave(crowds)
 	t := b.table("allocations", "Allocations per request", "", "allocations", "KiB")
-	for i, c := range crowds {
-		if i == 1 {
-			continue
-		}
+	for _, c := range crowds {
 		if _, err := c.rush(turnTime); err != nil {
 			return err
 		}
@@ -182,24 +197,20 @@ func (p *process) allocations(ctx context.Context) (found [2]float64, err error)
 
 // measurePace looks at latencies when the proxies are not busy.
 func measurePace(ctx context.Context, b *bench) error {
-	crowds, err := b.crowds(ctx)
+	crowds, err := b.crowds(ctx, bare, bareAgain, fullBearer, fullCookie)
 	if err != nil {
 		return err
 	}
 	defer b.leave(crowds)
-	for _, unused := range crowds[2:4] {
-		unused.close()
-	}
-	crowds = []*crowd{crowds[0], crowds[1], crowds[4], crowds[5]}
-	rounds, err := compare(ctx, crowds, b.rounds(12), func(_ context.Context, c *crowd) (slice, error) { return c.march(rate, time.Second) })
+	rounds, err := compare(ctx, crowds, b.rounds(20), func(_ context.Context, c *crowd) (slice, error) { return c.march(rate, time.Second) })
 	if err != nil {
 		return err
 	}
 	t := b.table("pace", fmt.Sprintf("Latency at %d requests/s, whether answered or not", rate), "", "p50", "p99", "against bare", "p99.9", "CPU per request", "against bare")
 	for i, c := range crowds {
-		worst := ratio(rounds, i, at(.99))
-		t.row(c.name, milli(value(rounds, i, at(.5)).median), milli(value(rounds, i, at(.99)).median), worst.text(i),
-			milli(value(rounds, i, at(.999)).median), micro(value(rounds, i, slice.perRequest).median), ratio(rounds, i, slice.perRequest).text(i))
+		worst := ratioOfMedians(rounds, i, quantileOf(.99))
+		t.row(c.name, milli(value(rounds, i, quantileOf(.5)).median), milli(value(rounds, i, quantileOf(.99)).median), worst.text(i),
+			milli(value(rounds, i, quantileOf(.999)).median), micro(value(rounds, i, slice.perRequest).median), ratio(rounds, i, 0, slice.perRequest).text(i))
 		b.reach("p99, "+c.name, worst)
 	}
 	t.print(b.out)

@@ -100,6 +100,10 @@ func (b *bench) targets() *table {
 	ratios("session", withCookie, 1.08)
 	ratios("bearer, with log, metrics and limits", fullBearer, 1.10)
 	ratios("session, with log, metrics and limits", fullCookie, 1.10)
+	ratios("against a bare proxy that is sent the same request: bearer", withBearer+", sent the same", 1.05)
+	ratios("session", withCookie+", sent the same", 1.08)
+	ratios("bearer, with log, metrics and limits", fullBearer+", sent the same", 1.10)
+	ratios("session, with log, metrics and limits", fullCookie+", sent the same", 1.10)
 	if e, ok := b.report.ratios[bareAgain]; ok {
 		t.row("for comparison: a bare proxy against another", "", e.text(1), "")
 	}
