@@ -102,14 +102,13 @@ func unpackSession(plain []byte) (*session, error) {
 // unpackUnless leaves the refresh token out if young says so of the claims.
 func unpackUnless(plain []byte, young func(claimed time.Time) bool) (*session, error) {
 	u := unpacker{rest: plain}
-	both := new(struct {
-		session
-		of Identity
+	both := new(struct { // in one piece of memory
+		session  session
+		identity Identity
 	})
-	found, id := &both.session, &both.of
-	*found = session{
-		id: u.text(), created: u.instant(), used: u.moment(), claimed: u.instant(), turn: u.number(), identity: id,
-	}
+	found, id := &both.session, &both.identity
+	found.id, found.created, found.used, found.claimed, found.turn = u.text(), u.instant(), u.moment(), u.instant(), u.number()
+	found.identity = id
 	for _, s := range []*string{
 		&id.Issuer, &id.Subject, &id.Tenant, &id.ObjectID, &id.Client, &id.Name, &id.Username, &id.Email, &id.Vocabulary,
 	} {

@@ -71,8 +71,7 @@ func TestWhatIsFreeIsReturnedAtRest(t *testing.T) {
 	done := make(chan struct{})
 	go func() { defer close(done); tidy(ctx, time.Millisecond) }()
 	before := read("/memory/classes/heap/released:bytes")
-	garbage = make([]byte, 64<<20)
-	garbage = nil
+	waste(64 << 20)
 	for deadline := time.Now().Add(time.Minute); read("/memory/classes/heap/released:bytes") < before+32<<20; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("nothing was returned")
@@ -82,8 +81,10 @@ func TestWhatIsFreeIsReturnedAtRest(t *testing.T) {
 	<-done
 }
 
-// garbage is where the compiler cannot see that nobody needs it.
-var garbage []byte
+// waste makes garbage.
+//
+//go:noinline
+func waste(size int) { _ = append([]byte(nil), make([]byte, size)...) }
 
 // until collects until something is so.
 func until(t *testing.T, what string, so func() bool) {

@@ -74,8 +74,14 @@ func (b *bench) crowds(ctx context.Context, names ...string) ([]*crowd, error) {
 		process *process
 		field   string
 	}{
-		{bare, one, ""}, {bareAgain, two, ""}, {bareBearer, one, token}, {bareCookie, one, cookie},
-		{withBearer, quiet, token}, {withCookie, quiet, cookie}, {fullBearer, full, token}, {fullCookie, full, cookie},
+		{bare, one, ""},
+		{bareAgain, two, ""},
+		{bareBearer, one, token},
+		{bareCookie, one, cookie},
+		{withBearer, quiet, token},
+		{withCookie, quiet, cookie},
+		{fullBearer, full, token},
+		{fullCookie, full, cookie},
 	} {
 		if !slices.Contains(names, c.name) {
 			continue
