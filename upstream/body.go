@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptrace"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,67 +18,73 @@ var errWritten = errors.New("the endpoint closed the connection before it answer
 
 // A body is what a request carries, held so that it can be sent twice:
 //
-//   - of a known length within the limit: read first and sent from memory, in one
-//     write with the headers;
+//   - of a known length within the limit: read first and sent from memory, up to
+//     smallBody in one write with the headers, beyond from pieces that are used again;
 //   - of unknown length: recorded while it streams, up to the limit;
 //   - larger: streamed, with Expect: 100-continue so that the endpoint can look
 //     at the credential before it takes a byte.
 type body struct {
-	whole  []byte // the first case
-	kept   *atomic.Int64
+	whole  []byte  // the first case, up to smallBody
+	pieces *pieces // the first case, beyond
+	memory *memory // of the first case
+	takes  int64   // bytes there
 	stream *record // the other two
 	last   *cursor // of stream, attached to the newest send
 	expect bool
 }
+
+// smallBody is the size in bytes up to which a body is new memory. net/http sends
+// together with the headers what it knows to be in memory, but it knows only readers
+// whose Close says nothing, and then nobody can tell when the memory is free.
+const smallBody = 16 << 10
 
 // keptTogether bounds the bodies of one Transport that are read first, together:
 // senders that are slow on purpose shall not fill the memory. Beyond it a body
 // streams as if it were large.
 const keptTogether = 32 << 20
 
-// hold takes over the body of req. It has closed it when it returns an error. kept
-// counts what is held of all.
-func hold(req *http.Request, limit int64, kept *atomic.Int64) (*body, error) {
+// hold takes over the body of req. It has closed it when it returns an error.
+func hold(req *http.Request, limit int64, in *memory) (*body, error) {
 	switch {
 	case req.Body == nil || req.Body == http.NoBody:
 		return &body{}, nil
 	case req.ContentLength <= 0: // 0 with a body means unknown in a request to be sent
 		return &body{stream: &record{source: req.Body, limit: limit}}, nil
-	case req.ContentLength > limit:
+	case req.ContentLength > min(limit, keptTogether):
 		return &body{stream: &record{source: req.Body}, expect: true}, nil
 	}
-	if kept.Add(req.ContentLength) > keptTogether {
-		kept.Add(-req.ContentLength)
+	takes := taken(req.ContentLength)
+	if in.held.Add(takes) > keptTogether {
+		in.held.Add(-takes)
 		return &body{stream: &record{source: req.Body}, expect: true}, nil
 	}
-	whole, err := readWhole(req.Body, req.ContentLength)
+	b, err := readWhole(req.Body, req.ContentLength, in)
 	_ = req.Body.Close()
 	if err != nil {
-		kept.Add(-req.ContentLength)
+		in.held.Add(-takes)
 		return nil, fmt.Errorf("%w: %w", ErrRequestBody, err)
 	}
-	return &body{whole: whole, kept: kept}, nil
+	return b, nil
+}
+
+// taken is how much memory a body of n bytes takes.
+func taken(n int64) int64 {
+	if n <= smallBody {
+		return n
+	}
+	return (n + pieceSize - 1) / pieceSize * pieceSize
 }
 
 // readWhole reads n bytes. The memory for them grows as they come: an announced
-// length costs its sender nothing. Behind the first piece most come at once.
-func readWhole(r io.Reader, n int64) ([]byte, error) {
-	const first, second = 16 << 10, 128 << 10
-	whole := make([]byte, 0, min(n, first))
-	for int64(len(whole)) < n {
-		if len(whole) == cap(whole) {
-			whole = slices.Grow(whole, int(min(max(second, int64(cap(whole))), n-int64(len(whole)))))
-		}
-		m, err := r.Read(whole[len(whole):min(int64(cap(whole)), n)])
-		whole = whole[:len(whole)+m]
-		if err != nil && int64(len(whole)) < n {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return nil, err
-		}
+// length costs its sender nothing.
+func readWhole(r io.Reader, n int64, in *memory) (b *body, err error) {
+	b = &body{memory: in, takes: taken(n)}
+	if n > smallBody {
+		b.pieces, err = in.read(r, n)
+		return b, err
 	}
-	return whole, nil
+	b.whole = make([]byte, n)
+	return b, fill(b.whole, r)
 }
 
 // attach gives out the body from its beginning.
@@ -89,7 +94,7 @@ func readWhole(r io.Reader, n int64) ([]byte, error) {
 // it also resends what it takes for idempotent, a GET or a request with an
 // Idempotency-Key, after the endpoint may have begun to work on it. Scoring
 // costs, and a model need not be idempotent, so that is prevented here.
-func (b *body) attach(out *http.Request) *http.Request {
+func (b *body) attach(out *http.Request) (_ *http.Request, err error) {
 	out.GetBody = nil
 	delete(out.Header, "Expect") // between the caller and us
 	hideIdempotencyKey(out.Header)
@@ -100,20 +105,25 @@ func (b *body) attach(out *http.Request) *http.Request {
 		if b.expect {
 			out.Header["Expect"] = []string{"100-continue"}
 		}
-	case len(b.whole) > 0:
-		out.Body = b.open()
+	case b.memory != nil:
+		out.Body, err = b.open()
 		if !takenForIdempotent(out.Method) {
-			out.GetBody = func() (io.ReadCloser, error) { return b.open(), nil }
+			out.GetBody = b.open
 		}
 	case takenForIdempotent(out.Method):
-		return resendUnwrittenOnly(out)
+		return resendUnwrittenOnly(out), nil
 	default:
 		out.Body = http.NoBody
 	}
-	return out
+	return out, err
 }
 
-func (b *body) open() io.ReadCloser { return io.NopCloser(bytes.NewReader(b.whole)) }
+func (b *body) open() (io.ReadCloser, error) {
+	if b.pieces != nil {
+		return b.pieces.open()
+	}
+	return io.NopCloser(bytes.NewReader(b.whole)), nil
+}
 
 // takenForIdempotent lists the methods that http.Transport resends.
 func takenForIdempotent(method string) bool {
@@ -163,19 +173,19 @@ func (b *body) sourceErr() error {
 }
 
 // release ends the holding: the source is closed as soon as the last send is
-// done with it.
+// done with it, and the memory is used again.
 func (b *body) release() {
-	if b.stream == nil {
-		if b.kept != nil {
-			b.kept.Add(-int64(len(b.whole)))
-		}
-		return
-	}
-	if b.last == nil {
+	switch {
+	case b.last != nil:
+		b.last.release()
+	case b.stream != nil:
 		_ = b.stream.source.Close()
-		return
+	case b.memory != nil:
+		b.memory.held.Add(-b.takes)
+		if b.pieces != nil {
+			b.pieces.letGo()
+		}
 	}
-	b.last.release()
 }
 
 // A record is a body that streams from its source and is kept up to limit.

@@ -11,7 +11,6 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -46,13 +45,13 @@ type Transport struct {
 	ReplayLimit int64
 
 	outages outages
-	kept    atomic.Int64 // bytes of all bodies that are read first
+	memory  memory
 }
 
 // RoundTrip implements [http.RoundTripper].
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, trace := req.Context(), traceOf(req.Context())
-	body, err := hold(req, t.ReplayLimit, &t.kept)
+	body, err := hold(req, t.ReplayLimit, &t.memory)
 	if err != nil {
 		return nil, err
 	}
@@ -159,8 +158,9 @@ func send(base http.RoundTripper, req *http.Request, rest *url.URL, target Targe
 	out.URL, out.Host = address, address.Host
 	setHeader(out.Header, "Authorization", target.authorization())
 	setHeader(out.Header, "Azureml-Model-Deployment", target.Deployment)
-	out = body.attach(out)
-
+	if out, err = body.attach(out); err != nil {
+		return nil, err
+	}
 	trace.Sends++
 	trace.Kind = target.Kind
 	return base.RoundTrip(out)
