@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,6 +132,9 @@ var (
 func readStrictly(r *bufio.Reader, begun func(testimony)) (testimony, error) {
 	var seen testimony
 	line, err := crlf(r)
+	if line == "" && errors.Is(err, syscall.ECONNRESET) {
+		return seen, io.EOF // its caller left before the answer, and nothing followed
+	}
 	if err != nil {
 		return seen, err
 	}
@@ -178,7 +183,7 @@ func crlf(r *bufio.Reader) (string, error) {
 	line, err := r.ReadString('\n')
 	if err != nil {
 		if line != "" || err != io.EOF {
-			err = fmt.Errorf("cut off at %q", line)
+			err = fmt.Errorf("cut off at %q: %w", line, err)
 		}
 		return line, err
 	}

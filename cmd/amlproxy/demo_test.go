@@ -142,6 +142,7 @@ func TestDemoChaos(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, "the total", func() bool { return strings.Contains(p.out.String(), "chaos: in all:") })
+	await(t, "the end", p.ended) // a second signal would not wait for it
 	told := printedTally.FindAllStringSubmatch(p.out.String(), -1)
 	last := told[len(told)-1]
 	if last[4] != "0" || last[3] == "0" {

@@ -89,6 +89,17 @@ func launch(t *testing.T, environ []string, name string, args ...string) *proces
 	return p
 }
 
+// ended reports whether the process did, by itself or after a signal.
+func (p *process) ended() bool {
+	select {
+	case err := <-p.done:
+		p.done <- err
+		return true
+	default:
+		return false
+	}
+}
+
 // stop asks the process to end, as an orchestrator does, and returns how it did.
 func (p *process) stop() error {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
