@@ -433,6 +433,10 @@ func TestNewBearerRefuses(t *testing.T) {
 		"algorithm none": {{URL: good.URL, Audiences: good.Audiences, Algorithms: []string{"none"}}},
 		"HMAC":           {{URL: good.URL, Audiences: good.Audiences, Algorithms: []string{"RS256", "HS256"}}},
 		"every tenant":   {{URL: "https://login.microsoftonline.com/organizations/v2.0", Audiences: good.Audiences}},
+		"no scheme":      {{URL: "login.microsoftonline.com", Audiences: good.Audiences}},
+		"another case":   {{URL: "HTTPS://login.microsoftonline.com/common/v2.0", Audiences: good.Audiences}},
+		"a query":        {{URL: "https://login.microsoftonline.com/common/v2.0?", Audiences: good.Audiences}},
+		"a fragment":     {{URL: "https://login.microsoftonline.com/common/v2.0#", Audiences: good.Audiences}},
 	} {
 		if b, err := authn.NewBearer(authn.BearerConfig{Issuers: issuers}); err == nil || b != nil {
 			t.Errorf("%s: accepted", name)

@@ -37,10 +37,10 @@ type Endpoints struct{ Authorization, Token, Keys, EndSession, UserInfo string }
 // check reports what makes the issuer unusable.
 func (i Issuer) check() error {
 	u, err := url.Parse(i.URL)
-	if err != nil || (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.User != nil {
+	if err != nil || (!strings.HasPrefix(i.URL, "https://") && !strings.HasPrefix(i.URL, "http://")) || u.Host == "" || u.User != nil {
 		return fmt.Errorf("issuer %q is not an https address", i.URL)
 	}
-	if u.RawQuery != "" || u.Fragment != "" {
+	if strings.ContainsAny(i.URL, "?#") {
 		return fmt.Errorf("issuer %q has a query or a fragment", i.URL)
 	}
 	if i.multiTenant() && len(i.Tenants) == 0 {

@@ -158,7 +158,7 @@ func checkStatus(res *http.Response) error {
 	switch status := res.StatusCode; {
 	case status == http.StatusUnauthorized || status == http.StatusProxyAuthRequired:
 		return fmt.Errorf("%w: it answered %d", upstream.ErrRejected, status)
-	case status == http.StatusSwitchingProtocols && isWebSocket(res.Request.Header) && isWebSocket(res.Header):
+	case status == http.StatusSwitchingProtocols && opensWebSocket(res.Request.Header) && opensWebSocket(res.Header):
 		return nil
 	case status < 200:
 		return fmt.Errorf("the upstream answered with status %d", status)

@@ -6,10 +6,23 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/net/http/httpguts"
+
 	"amlproxy/authn"
 )
 
-func isWebSocket(h http.Header) bool { return strings.EqualFold(first(h["Upgrade"]), "websocket") }
+// isWebSocket reports whether a message names the protocol, and opensWebSocket whether
+// it also means to change to it (RFC 9110 section 7.8).
+func isWebSocket(h http.Header) bool {
+	named := first(h["Upgrade"])
+	// In ASCII alone: EqualFold also takes "ſ" for an s and the Kelvin sign for a k,
+	// which are longer. One server would change the protocol, and another not.
+	return len(named) == len("websocket") && strings.EqualFold(named, "websocket")
+}
+
+func opensWebSocket(h http.Header) bool {
+	return isWebSocket(h) && httpguts.HeaderValuesContainsToken(h["Connection"], "Upgrade")
+}
 
 // Fields of an upstream's answer that would speak for the proxy's own origin, in
 // the spelling of net/http: its cookies, its challenges (they would ask callers

@@ -66,7 +66,7 @@ func (x *exchange) outbound() http.Header {
 	}
 	// Only WebSockets pass. h2c would be a tunnel in which nobody authorises
 	// (smuggling by upgrade).
-	if isWebSocket(in) && httpguts.HeaderValuesContainsToken(in["Connection"], "Upgrade") {
+	if opensWebSocket(in) {
 		h["Connection"], h["Upgrade"] = upgrade, in["Upgrade"][:1]
 	}
 	if httpguts.HeaderValuesContainsToken(in["Te"], "trailers") { // and what else it may say is between two hops

@@ -3,10 +3,12 @@ package proxy_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -118,5 +120,48 @@ func TestWebSocketDoesNotSurviveADrain(t *testing.T) {
 	}
 	if rec := <-records; rec.Status != 101 || rec.Err == nil || !strings.Contains(rec.Err.Error(), "shut down") {
 		t.Errorf("record %+v", rec)
+	}
+}
+
+// TestOnlyASCIIIsAWebSocket: strings.EqualFold takes "ſ" for an s and the Kelvin sign
+// for a k, and so may a model.
+func TestOnlyASCIIIsAWebSocket(t *testing.T) {
+	up := record(t, "")
+	h := open(t, proxy.Config{Routes: []proxy.Route{{Name: "m", Public: true, Transport: to(t, up.url())}}})
+	for _, value := range []string{"web\u017focket", "websoc\u212aet", "WEB\u017fOC\u212aET"} {
+		h.raw(t, "GET /models/m HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: "+value+"\r\n\r\n")
+		h.record(t)
+		if head, _ := up.last(t); len(fields(head, "Upgrade"))+len(fields(head, "Connection")) > 0 {
+			t.Errorf("%q is sent:\n%s", value, head)
+		}
+	}
+}
+
+// TestUpgradeThatIsRefusedEndsTheConnection to the model, which else stays open for
+// as long as nobody collects garbage.
+func TestUpgradeThatIsRefusedEndsTheConnection(t *testing.T) {
+	for _, said := range [][2]string{ // the caller's Upgrade, the model's fields
+		{"websocket", "Upgrade: websocket\r\n"},
+		{"websocket", "Connection: Upgrade\r\nUpgrade: web\u017focket\r\n"},
+		{"web\u017focket", "Connection: Upgrade\r\nUpgrade: websocket\r\n"},
+	} {
+		ended := make(chan error, 1)
+		transport := model(t, func(w http.ResponseWriter, _ *http.Request) {
+			c, rw, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				ended <- err
+				return
+			}
+			defer func() { _ = c.Close() }()
+			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\n"+said[1]+"\r\n")
+			_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
+			_, err = io.Copy(io.Discard, rw)
+			ended <- err
+		})
+		h := open(t, proxy.Config{Routes: []proxy.Route{{Name: "m", Public: true, Transport: transport}}})
+		h.raw(t, "GET /models/m HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: "+said[0]+"\r\n\r\n")
+		if err := <-ended; errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("%q: the connection to the model stays open", said)
+		}
 	}
 }
