@@ -99,11 +99,12 @@ func (l *line) yes(name, doc string, b bool) {
 // appendSeconds adds nanoseconds as a number of seconds, with as many decimals as it
 // takes.
 func appendSeconds(b []byte, nanoseconds int64) []byte {
+	n := uint64(nanoseconds)
 	if nanoseconds < 0 {
-		b, nanoseconds = append(b, '-'), -nanoseconds
+		b, n = append(b, '-'), -n
 	}
-	b = strconv.AppendInt(b, nanoseconds/1e9, 10)
-	rest := nanoseconds % 1e9
+	b = strconv.AppendUint(b, n/1e9, 10)
+	rest := n % 1e9
 	if rest == 0 {
 		return b
 	}
