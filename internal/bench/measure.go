@@ -77,7 +77,7 @@ func (b *bench) crowds(ctx context.Context, names ...string) ([]*crowd, error) {
 		{bare, one, ""},
 		{bareAgain, two, ""},
 		{bareBearer, one, token},
-		{bareCookie, one, cookie},
+		{bareCookie, two, cookie}, // as many connections for each
 		{withBearer, quiet, token},
 		{withCookie, quiet, cookie},
 		{fullBearer, full, token},
