@@ -35,10 +35,11 @@
 //     unless it is a plain navigation (csrf.go). Then the route's access rule
 //     decides on the identity (access.go), then the limits (limits.go), and last
 //     whoever has to put the request on record before it is sent (admit.go).
-//  7. httputil.ReverseProxy with Rewrite (forward.go, headers.go): credentials,
-//     cookies, identity, forwarding and deployment fields of the caller go, in
-//     every spelling. "Connection:" tricks (RFC 9110 section 7.6.1) are powerless,
-//     because everything of ours is added after hop-by-hop fields were removed.
+//  7. httputil.ReverseProxy with Rewrite (forward.go), which makes the header of
+//     the request in one go (outbound.go): credentials, cookies, identity,
+//     forwarding and deployment fields of the caller go, in every spelling.
+//     "Connection:" tricks (RFC 9110 section 7.6.1) are powerless, because
+//     everything of ours is added after hop-by-hop fields were removed.
 //  8. The route's Transport sends the request; package upstream has one.
 //  9. ModifyResponse: the upstream's cookies, challenges and CORS go; its other
 //     fields, trailers and streams pass.

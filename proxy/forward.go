@@ -79,8 +79,7 @@ func (a answered) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// rewrite makes the request that the Transport gets. It runs after ReverseProxy has
-// removed what it knows of; see outbound.
+// rewrite makes the request that the Transport gets; see outbound.
 func rewrite(pr *httputil.ProxyRequest) {
 	x := exchangeOf(pr.In.Context())
 	x.address(pr.Out.URL)
