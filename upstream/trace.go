@@ -9,8 +9,8 @@ import (
 // is kept of it. Read it after RoundTrip has returned.
 type Trace struct {
 	// Owned is set by the caller: the request is the Transport's, which then changes
-	// it instead of a copy. Nobody else may use it, before RoundTrip returns or after,
-	// but to read it.
+	// it instead of a copy. Others may read it once RoundTrip has returned, and show
+	// nobody its header, in which the credential is.
 	Owned bool
 
 	Sends   int       // how many times the request was sent: 0, 1 or 2
