@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"crypto/rand"
+	"encoding/base32"
 	"encoding/hex"
 	mathrand "math/rand/v2"
 	"sync"
@@ -27,15 +28,13 @@ func (c *chance) read(p []byte) {
 	_, _ = c.all.Read(p) // never fails either
 }
 
-// text returns 130 bits in the alphabet of base32 (RFC 4648 section 6).
+// text returns 128 bits in base32, less the padding (RFC 4648 section 6).
 func (c *chance) text() string {
-	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
-	var id [26]byte
+	var id [16]byte
 	c.read(id[:])
-	for i := range id {
-		id[i] = alphabet[id[i]%32]
-	}
-	return string(id[:])
+	var text [32]byte
+	base32.StdEncoding.Encode(text[:], id[:])
+	return string(text[:26])
 }
 
 // traceParent returns the beginning of a trace that nobody records.

@@ -20,7 +20,7 @@ type party struct {
 	id    *authn.Identity // nil on a public route
 
 	in         bool // it is among the ongoing
-	next, last *party
+	next, prev *party
 }
 
 // ongoing are the exchanges whose answer is under way: most are over in a moment,
@@ -54,7 +54,7 @@ func (o *ongoing) add(p *party, inForce func() *table) {
 	defer o.mu.Unlock()
 	p.in, p.next, o.first = true, o.first, p
 	if p.next != nil {
-		p.next.last = p
+		p.next.prev = p
 	}
 	if why := inForce().forbids(p); why != nil {
 		p.clock.halt(why)
@@ -79,10 +79,10 @@ func (o *ongoing) remove(p *party) {
 	}
 	p.in = false
 	if p.next != nil {
-		p.next.last = p.last
+		p.next.prev = p.prev
 	}
-	if p.last != nil {
-		p.last.next = p.next
+	if p.prev != nil {
+		p.prev.next = p.next
 	} else {
 		o.first = p.next
 	}

@@ -41,6 +41,13 @@ func TestCollectorHeedsTheEnvironment(t *testing.T) {
 	if got := debug.SetMemoryLimit(-1); got != math.MaxInt64 {
 		t.Errorf("GOMEMLIMIT was set to %d", got)
 	}
+	tuneCollector(t.Context(), []string{"GOMEMLIMIT=1GiB"})
+	if got := read("/gc/gogc:percent"); got <= 100 {
+		t.Errorf("GOGC is %d", got)
+	}
+	if got := debug.SetMemoryLimit(-1); got != math.MaxInt64 {
+		t.Errorf("GOMEMLIMIT was set to %d", got)
+	}
 }
 
 func TestHeadroomIsTheSameUntilMoreIsInUse(t *testing.T) {

@@ -13,9 +13,7 @@ import (
 func accessColumns(l *line, r *proxy.Record) {
 	l.text("request_id", "`X-Request-Id` of the request, the answer and the call of the model: the caller's if it sent a sensible one.", r.RequestID)
 	l.text("trace_id", "The trace that the request belongs to (W3C Trace Context).", traceID(r.TraceParent))
-	l.text("method", "", r.Method)
-	l.text("host", "The host that was asked for.", r.Host)
-	l.bounded("path", "As the caller wrote it, without the query.", r.Path, maxPath)
+	targetColumns(l, r)
 	l.number("status", "What the caller was sent; 499 if it left before.", int64(r.Status))
 	l.seconds("duration", "Until the last byte of the answer, or until the caller left.", r.Duration)
 	l.address("address", "The caller's, as far as it can be known.", r.Address)
@@ -37,9 +35,7 @@ func auditColumns(l *line, r *proxy.Record) {
 	l.text("request_id", "`X-Request-Id`. A caller may send the same twice.", r.RequestID)
 	l.text("trace_id", "The trace that the request belongs to.", traceID(r.TraceParent))
 	l.text("route", "The model, by the name of its route.", r.Route)
-	l.text("method", "", r.Method)
-	l.text("host", "The host that was asked for.", r.Host)
-	l.bounded("path", "As the caller wrote it, without the query.", r.Path, maxPath)
+	targetColumns(l, r)
 	l.address("address", "The caller's, as far as it can be known.", r.Address)
 	id := callerOf(r)
 	callerColumns(l, id)
@@ -61,13 +57,20 @@ func endColumns(l *line, r *proxy.Record) {
 	outcomeColumns(l, r)
 }
 
+// targetColumns is what was asked for.
+func targetColumns(l *line, r *proxy.Record) {
+	l.text("method", "", r.Method)
+	l.text("host", "The host that was asked for.", r.Host)
+	l.bounded("path", "As the caller wrote it, without the query.", r.Path, maxPath)
+}
+
 // outcomeColumns is what became of a request at the model.
 func outcomeColumns(l *line, r *proxy.Record) {
 	l.text("credential", "What the model was called with: none, key, token, entra.", string(r.Kind))
-	if r.Sends > 0 || l.told != nil {
+	if l.tells(r.Sends > 0) {
 		l.number("upstream_status", "The model's answer; 0 if there was none. Absent if it was not called.", int64(r.UpstreamStatus))
 	}
-	if r.Began > 0 || l.told != nil {
+	if l.tells(r.Began > 0) {
 		l.seconds("began", "Until the model's answer began. Absent if it did not.", r.Began)
 	}
 	l.yes("retried", "true: it was sent again after a 401, with another credential.", r.Retried)

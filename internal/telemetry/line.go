@@ -49,10 +49,14 @@ func (l *line) begin(name, doc, kind string, other func() zap.Field) bool {
 	return true
 }
 
+// tells reports whether a column is told that has something to say only if so. The
+// reference is told all of them.
+func (l *line) tells(so bool) bool { return so || l.told != nil }
+
 func (l *line) text(name, doc, s string) { l.bounded(name, doc, s, maxWord) }
 
 func (l *line) bounded(name, doc, s string, most int) {
-	if s == "" && l.told == nil {
+	if !l.tells(s != "") {
 		return
 	}
 	if l.begin(name, doc, "string", func() zap.Field { return zap.String(name, cut(s, most)) }) {
@@ -79,7 +83,7 @@ func (l *line) moment(name, doc string, t time.Time) {
 }
 
 func (l *line) address(name, doc string, a netip.Addr) {
-	if !a.IsValid() && l.told == nil {
+	if !l.tells(a.IsValid()) {
 		return
 	}
 	if l.begin(name, doc, "string", func() zap.Field { return zap.String(name, a.String()) }) {
@@ -88,7 +92,7 @@ func (l *line) address(name, doc string, a netip.Addr) {
 }
 
 func (l *line) yes(name, doc string, b bool) {
-	if !b && l.told == nil {
+	if !l.tells(b) {
 		return
 	}
 	if l.begin(name, doc, "boolean", func() zap.Field { return zap.Bool(name, b) }) {
